@@ -1,0 +1,71 @@
+#include "core/arena.h"
+
+#include "core/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ARENA_ALIGN = 16, ARENA_FIRST = 1024, ARENA_CHUNK_MAX = 256 * 1024 };
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t len, cap;
+    _Alignas(16) unsigned char data[];
+};
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    n = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (n == 0) n = ARENA_ALIGN;
+    if (a->max_bytes && (n > a->max_bytes || a->used > a->max_bytes - n)) return NULL;
+    struct arena_chunk *c = a->chunks;
+    if (!c || c->cap - c->len < n) {
+        size_t cap = c ? c->cap * 2 : ARENA_FIRST;
+        if (cap > ARENA_CHUNK_MAX) cap = ARENA_CHUNK_MAX;
+        if (cap < n) cap = n;
+        c = xmalloc(sizeof *c + cap);
+        c->len = 0;
+        c->cap = cap;
+        c->next = a->chunks;
+        a->chunks = c;
+    }
+    void *p = c->data + c->len;
+    c->len += n;
+    a->used += n;
+    return memset(p, 0, n);
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+    if (!s.p) return s;
+    char *p = arena_alloc(a, (size_t)s.n + 1);
+    if (!p) return (struct str){ 0 };
+    if (s.n) memcpy(p, s.p, s.n);
+    return (struct str){ p, s.n };
+}
+
+struct str arena_strf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    assert(n >= 0);
+    char *p = arena_alloc(a, (size_t)n + 1);
+    if (!p) return (struct str){ 0 };
+    va_start(ap, fmt);
+    vsnprintf(p, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return (struct str){ p, (uint32_t)n };
+}
+
+void arena_release(struct arena *a)
+{
+    for (struct arena_chunk *c = a->chunks, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    *a = (struct arena){ .max_bytes = a->max_bytes };
+}

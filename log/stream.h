@@ -1,0 +1,52 @@
+/* The scheduler's log as its wiring sees it: ops in, durable indexes out, snapshots, replay. Underneath are entry
+ * framing (log/entry.h), the replicated log (log/log.h: Paxos roles) and LMDB storage (log/storage.h).
+ *
+ * Grouped, not pipelined: one entry is in flight; all ops appended meanwhile go into the next one. */
+#ifndef AURORA_LOG_STREAM_H
+#define AURORA_LOG_STREAM_H
+
+#include "core/buf.h"
+#include "core/stats.h"
+#include "core/store.h"
+
+#include <uv.h>
+
+#include "api.gen.h"
+
+struct log; /* log/log.h */
+struct stream;
+
+struct stream_config {
+    uv_loop_t *loop;
+    struct log *log; /* opened; outlives the stream */
+    size_t max_entry_bytes; /* -dlog_max_entry_size; larger entries are framed */
+    int64_t (*now_ms)(void *arg);
+    struct stats *stats; /* may be NULL */
+
+    /* Replay, in order, in slices between which the loop runs: a snapshot resets, then ops. Non-zero aborts it. */
+    int (*on_snapshot)(const struct api_snapshot *snap, void *arg);
+    int (*on_op)(const struct api_op *op, void *arg);
+    /* All entries have been replayed and this process is the log's writer. */
+    void (*on_ready)(void *arg);
+    /* All ops with index <= durable are on a quorum's disks. */
+    void (*on_durable)(uint64_t durable, void *arg);
+    /* The log cannot be used any more, or replay failed: the process must end. Last callback. */
+    void (*on_failed)(const char *why, void *arg);
+    void *arg;
+};
+
+int stream_new(const struct stream_config *c, struct stream **ret);
+/* Becomes the writer (election), then replays, then on_ready. */
+void stream_start(struct stream *s);
+/* Queues ops as one indivisible group; returns their index (1, 2, ... per call), which on_durable reports. n may be 0:
+ * the index of what is queued last. ops are encoded before the call returns. */
+uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n);
+uint64_t stream_durable(const struct stream *s);
+size_t stream_queued_bytes(const struct stream *s);
+/* Writes a snapshot (as Aurora does: deduplicated, deflated, framed) and truncates before it. `tasks` are pinned by the
+ * caller until cb; encoding is cut into slices. One at a time: ERR_BUSY. */
+int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg);
+/* Waits for nothing; queued ops that are not durable are dropped. Then cb. */
+void stream_close(struct stream *s, void (*cb)(void *arg), void *arg);
+
+#endif
