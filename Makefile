@@ -71,10 +71,9 @@ all: $(PROGRAMS) ## build the programs into build/
 
 # ---- generated sources ----
 $(GEN)/api.gen.h: $(IDL) core/idl/gen.py
-	@mkdir -p $(GEN)/idl
-	@thrift --gen json -out $(GEN)/idl core/idl/api.thrift
-	@thrift --gen json -out $(GEN)/idl core/idl/storage.thrift
-	@$(PYTHON) core/idl/gen.py $(GEN)/idl $(GEN)
+	@mkdir -p $(GEN)
+	@thrift --gen xml:merge -out $(GEN) core/idl/storage.thrift
+	@$(PYTHON) core/idl/gen.py $(GEN)/storage.xml $(GEN)
 $(GEN)/api.gen.c: $(GEN)/api.gen.h ;
 $(GEN)/%.pb-c.h $(GEN)/%.pb-c.c: %.proto
 	@mkdir -p $(@D)

@@ -12,7 +12,7 @@
  * A zeroed struct has nothing set. All memory that a decoder makes is in the caller's arena.
  *
  * One more of each per service method: `struct api_create_job_args`, `api_create_job_args_desc`, and
- * the table `api_methods[]` below.
+ * the table `api_methods[]`.
  */
 #ifndef AURORA_CORE_THRIFT_H
 #define AURORA_CORE_THRIFT_H
@@ -57,6 +57,7 @@ struct ttypedesc {
 
 struct tfield {
     const char *name; /* IDL name, as in plain JSON */
+    const char *doc;  /* the IDL's comment or "" */
     int16_t id;
     bool optional; /* declared `optional` */
     struct ttypedesc type;
@@ -64,12 +65,13 @@ struct tfield {
     uint16_t has_off; /* of has_x, where the kind has one */
     uint16_t n_off;   /* of n_x */
     uint16_t keys_off;
-    /* Set where the IDL gives a default: puts it into *field of obj. */
-    void (*set_default)(void *obj, struct arena *a);
+    /* Set where the IDL gives a default: puts it into the field of obj; false if the arena is full. */
+    bool (*set_default)(void *obj, struct arena *a);
 };
 
 struct tdesc {
     const char *name; /* IDL name */
+    const char *doc;  /* the IDL's comment or "" */
     bool is_union;
     uint32_t size;  /* sizeof the C struct */
     uint16_t n_fields;
@@ -79,6 +81,7 @@ struct tdesc {
 struct tmethod {
     const char *name;    /* "createJob" */
     const char *service; /* "ReadOnlyScheduler", "AuroraSchedulerManager", "AuroraAdmin" */
+    const char *doc;     /* the IDL's comment or "" */
     const struct tdesc *args;
 };
 
