@@ -21,9 +21,20 @@
 #define LIMIT_HTTP_IDLE_MS 60000
 #define LIMIT_HTTP_REQUEST_MS 30000
 #define LIMIT_HTTP_OUT_BYTES (64u << 20)
+/* Bytes of a streamed answer that wait before its maker is asked to pause. */
+#define LIMIT_HTTP_STREAM_BYTES (256u << 10)
+/* Beyond the connection cap this many more get a 503; all others are just closed. */
+#define LIMIT_HTTP_REFUSED_CONNECTIONS 64
+/* How long a refused peer may take to read why and to close. */
+#define LIMIT_HTTP_LINGER_MS 2000
+/* Client: kept connections per address, how long they are kept, and the default time for a whole call. */
+#define LIMIT_HTTP_CLIENT_KEPT 8
+#define LIMIT_HTTP_CLIENT_KEPT_MS 30000
+#define LIMIT_HTTP_CLIENT_MS 30000
 /* Bytes that may wait for one libprocess peer; beyond it the link is dropped as if it had failed. */
 #define LIMIT_LIBPROCESS_OUT_BYTES (256u << 20)
 #define LIMIT_LIBPROCESS_PEERS 65536
+#define LIMIT_LIBPROCESS_CONNECT_MS 10000
 
 /* Commands that wait for their log entry to become durable. Beyond it RPC answers ERROR_TRANSIENT. */
 #define LIMIT_PENDING_COMMANDS 10000

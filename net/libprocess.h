@@ -38,16 +38,21 @@ struct libprocess_config {
     const char *advertise_ip; /* NULL: ip, or for 0.0.0.0 the first IPv4 of the host name, else 127.0.0.1 */
     uint16_t advertise_port;  /* 0: the bound one */
     bool require_peer_address_ip_match;
-    struct stats *stats; /* may be NULL */
+    uint64_t connect_timeout_ms; /* 0: LIMIT_LIBPROCESS_CONNECT_MS */
+    size_t max_body_bytes;       /* of a received message; 0: LIMIT_LIBPROCESS_BODY_BYTES */
+    size_t max_out_bytes;        /* that may wait for one peer; 0: LIMIT_LIBPROCESS_OUT_BYTES */
+    struct stats *stats;         /* may be NULL */
 };
 
-/* Listens at once. ERR_BUSY: address in use. */
+/* Listens at once. ERR_BUSY: address in use; ERR_INVALID: an address that is no IPv4 literal or not ours; ERR_IO. */
 int libprocess_new(const struct libprocess_config *c, struct libprocess **ret);
-/* Closes everything; no callback of any process runs after this call; then cb. */
+/* Closes everything; no callback of any process runs after this call; then cb. Processes that were not terminated are
+ * freed with it. */
 void libprocess_close(struct libprocess *lp, void (*cb)(void *arg), void *arg);
 uint16_t libprocess_port(const struct libprocess *lp);
 
-/* What a process gets. `name` is the message's full type name. from: the null pid (id "", ip 0, port 0) if it did not parse. */
+/* What a process gets. `name` is the message's full type name. from: the null pid (id "", ip 0, port 0) if it did not
+ * parse. */
 struct lp_handlers {
     void (*on_message)(struct lp_process *p, const struct upid *from, struct str name, const void *body, size_t n,
                        void *arg);
@@ -64,9 +69,12 @@ int lp_spawn_numbered(struct libprocess *lp, const char *prefix, const struct lp
 void lp_terminate(struct lp_process *p);
 const struct upid *lp_self(const struct lp_process *p);
 
-/* Queues a message; n may be 0. Fails silently like the original (at-most-once). ERR_TOO_BIG beyond the limits. */
+/* Queues a copy of the message; n may be 0. Fails silently like the original (at-most-once), also for an invalid `to`.
+ * ERR_TOO_BIG: the body is over LIMIT_LIBPROCESS_BODY_BYTES. ERR_FULL: too much waits for this peer, whose connection
+ * is then given up as if it had failed; or LIMIT_LIBPROCESS_PEERS. */
 int lp_send(struct lp_process *p, const struct upid *to, const char *name, const void *body, size_t n);
-/* Opens (or reuses) the connection to the peer's address and watches it: on_exited once if it fails or closes. */
+/* Opens (or reuses) the connection to the peer's address and watches it: on_exited once if it fails or closes, never
+ * inside this call. A peer of our own is watched until it terminates. */
 void lp_link(struct lp_process *p, const struct upid *peer);
 /* As lp_link, but over a new connection; the old one is closed without exit events. */
 void lp_relink(struct lp_process *p, const struct upid *peer);
