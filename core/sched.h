@@ -4,10 +4,10 @@
  * Life: sched_new; sched_apply() for every op of the log (a follower goes on applying); then one
  * EV_LEADING, after which events of all kinds may come.
  *
- * Memory: an event stays the caller's and is only read during the call. What a step gives lives in its `update`, which the caller
- * owns: sched_update_release() when its last effect has been carried out. A step has already applied its own ops
- * to the store: the caller appends them to the log and must not apply them again. Effects may be
- * carried out only when the ops of this and all earlier steps are durable, in order. */
+ * Memory: an event stays the caller's and is only read during the call. What a step gives lives in its `update`, which
+ * the caller owns: sched_update_release() when its last effect has been carried out. A step has already applied its own
+ * ops to the store: the caller appends them to the log and must not apply them again. Effects may be carried out only
+ * when the ops of this and all earlier steps are durable, in order. */
 #ifndef AURORA_CORE_SCHED_H
 #define AURORA_CORE_SCHED_H
 
@@ -36,9 +36,9 @@ struct tier_setting {
 };
 
 struct sched_config {
-    struct str cluster_name;       /* serverInfo */
-    struct str stats_url_prefix;   /* serverInfo; "" by default */
-    struct str hostname;           /* TaskEvent.scheduler */
+    struct str cluster_name;     /* serverInfo */
+    struct str stats_url_prefix; /* serverInfo; "" by default */
+    struct str hostname;         /* TaskEvent.scheduler */
     uint64_t seed;
     int64_t max_tasks_per_job;
     bool (*environment_ok)(struct str env, void *arg); /* full match of allowed_job_environments */
@@ -91,10 +91,10 @@ enum sched_event_type {
 
 struct status_update {
     struct str task_id;
-    struct str agent_id; /* unset: unknown */
-    int state;           /* mesos.TaskState number; unknown numbers are ignored but acknowledged */
-    int source;          /* mesos.TaskStatus.Source or -1 */
-    int reason;          /* mesos.TaskStatus.Reason or -1 */
+    struct str agent_id;    /* unset: unknown */
+    int state;              /* mesos.TaskState number; unknown numbers are ignored but acknowledged */
+    int source;             /* mesos.TaskStatus.Source or -1 */
+    int reason;             /* mesos.TaskStatus.Reason or -1 */
     struct str reason_name; /* "REASON_RECONCILIATION"; unset with reason -1 */
     struct str message;
     bool has_uuid; /* must be acknowledged */
@@ -129,18 +129,19 @@ struct sched_event {
             int status;
         } executor_lost;
         struct {
-            uint64_t cookie;               /* comes back in the reply */
-            const struct tmethod *method;  /* of api_methods[] */
-            const void *args;              /* decoded; not normalized */
-            struct str user;               /* principal or "UNSECURE" */
-            bool lenient_isset;            /* /apibeta: primitives carry no "is set" (reference: api §11) */
+            uint64_t cookie;              /* comes back in the reply */
+            const struct tmethod *method; /* of api_methods[] */
+            const void *args;             /* decoded; not normalized */
+            struct str user;              /* principal or "UNSECURE" */
+            bool lenient_isset;           /* /apibeta: primitives carry no "is set" (reference: api §11) */
         } command;
     };
 };
 
 /* ---------------- updates ---------------- */
 
-enum effect_type { /* in the order in which the effects of one step leave */
+/* In the order in which the effects of one step leave. */
+enum effect_type {
     EFFECT_KILL,
     EFFECT_LAUNCH,
     EFFECT_DECLINE,
@@ -152,12 +153,26 @@ enum effect_type { /* in the order in which the effects of one step leave */
 
 /* How much of which entry of the offer a launch takes. */
 struct carve {
-    uint32_t index;       /* in the original Offer.resources */
+    uint32_t index; /* in the original Offer.resources */
     enum resource_kind kind;
-    bool revocable;       /* set `revocable {}` on the result */
-    milli amount;         /* scalars */
-    struct port_range *ranges;
+    bool revocable; /* set `revocable {}` on the result */
+    milli amount;   /* scalars */
+    const struct port_range *ranges;
     uint32_t n_ranges;
+};
+
+struct task_on_agent {
+    struct str task_id, agent_id;
+};
+
+/* One task of a launch. The carves of all tasks of a launch together never exceed the offer. */
+struct launch_task {
+    const struct task *task; /* ASSIGNED, with agent and ports; pinned by the update */
+    struct str tier;         /* resolved */
+    const struct carve *task_resources;
+    uint32_t n_task_resources;
+    const struct carve *executor_resources; /* none for a task without an executor's overhead */
+    uint32_t n_executor_resources;
 };
 
 struct effect {
@@ -167,25 +182,19 @@ struct effect {
             struct str task_id;
             struct str agent_id; /* unset: unknown */
         } kill;
-        struct {
-            struct str offer_id;
-            const struct task *task; /* ASSIGNED, with agent and ports; pinned by the update */
-            struct str tier;         /* resolved */
-            struct carve *task_resources;
-            uint32_t n_task_resources;
-            struct carve *executor_resources;
-            uint32_t n_executor_resources;
+        struct { /* one ACCEPT with one LAUNCH of all these tasks; the offer is used up by it */
+            struct str offer_id, agent_id;
+            const struct launch_task *tasks;
+            uint32_t n_tasks;
             int64_t refuse_ms;
         } launch;
         struct {
-            struct str *offer_ids;
+            const struct str *offer_ids;
             uint32_t n;
             int64_t refuse_ms;
         } decline;
         struct {
-            struct {
-                struct str task_id, agent_id;
-            } *tasks;
+            const struct task_on_agent *tasks;
             uint32_t n; /* 0 = implicit */
         } reconcile;
         struct {
@@ -221,6 +230,9 @@ int sched_apply_snapshot(struct sched *s, const struct api_snapshot *snap);
 /* `update` is zeroed or released; it gets the step's result. */
 void sched_step(struct sched *s, const struct sched_event *ev, struct sched_update *update);
 void sched_update_release(struct sched_update *u);
+
+/* Whether EV_COMMAND of this method has a handler; the others are answered with an ERROR that names them. */
+bool sched_serves(struct str method_name);
 
 /* When EV_TIMER is due, epoch ms; INT64_MAX if nothing is scheduled. */
 int64_t sched_timeout(const struct sched *s);
