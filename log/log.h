@@ -1,6 +1,6 @@
-/* The replicated log on the loop: this process's replica (votes and stores), coordinator (writes), recovery and catch-up,
- * wired to LMDB storage and, for more than one replica, to peers through `send`. The roles themselves are pure state
- * machines: log/replica.h, log/coordinator.h. Messages are Mesos's (reference: replicated-log). */
+/* The replicated log on the loop: this process's replica (votes and stores), coordinator (writes), recovery and
+ * catch-up, wired to LMDB storage and, for more than one replica, to peers through `send`. The roles themselves are
+ * pure state machines: log/replica.h, log/coordinator.h. Messages are Mesos's (reference: replicated-log). */
 #ifndef AURORA_LOG_LOG_H
 #define AURORA_LOG_LOG_H
 
@@ -17,18 +17,19 @@ struct log_config {
     const char *path; /* folder; made if missing */
     unsigned quorum;
     uint64_t seed;
-    bool initialize; /* an empty folder becomes a VOTING replica at once (single-replica use); else recovery is awaited */
+    bool initialize; /* an empty folder becomes a VOTING replica at once (single-replica use); else recovery is awaited
+                      */
     uint64_t election_timeout_ms, read_timeout_ms, write_timeout_ms;
     unsigned election_retries;
-    uint64_t map_bytes; /* LMDB's address space; 0 = default */
+    uint64_t map_bytes;  /* LMDB's address space; 0 = default */
     struct stats *stats; /* may be NULL */
     /* For the replicated log: messages to peers; NULL with quorum 1. */
     void (*send)(uint64_t peer, const char *name, const void *body, size_t n, void *arg);
     void *arg;
 };
 
-/* Opens storage and reads its state. Blocks (start-up only). ERR_FOREIGN, ERR_CORRUPT, ERR_NOSPACE, ERR_IO, ERR_BUSY (another process
- * has it open), ERR_INVALID (quorum contradicts what is stored), each with what to do in err_text. */
+/* Opens storage and reads its state. Blocks (start-up only). ERR_FOREIGN, ERR_CORRUPT, ERR_NOSPACE, ERR_IO, ERR_BUSY
+ * (another process has it open), ERR_INVALID (quorum contradicts what is stored), each with what to do in err_text. */
 int log_open(const struct log_config *c, struct log **ret, struct buf *err_text);
 void log_close(struct log *l, void (*cb)(void *arg), void *arg);
 
@@ -43,14 +44,14 @@ struct log_req {
 
 /* Becomes the coordinator; fills holes. ERR_TIMEOUT, ERR_REJECTED. */
 void log_elect(struct log *l, struct log_req *r);
-/* One at a time. bytes must stay until cb. ERR_REJECTED, ERR_TIMEOUT, ERR_NOSPACE, ERR_IO: the log has demoted itself and takes no more
- * writes. */
+/* One at a time. bytes must stay until cb. ERR_REJECTED, ERR_TIMEOUT, ERR_NOSPACE, ERR_IO: the log has demoted itself
+ * and takes no more writes. */
 void log_append(struct log *l, struct log_req *r, const void *bytes, size_t n);
 /* Positions below `to` are gone; to must not be above the last written position. */
 void log_truncate(struct log *l, struct log_req *r, uint64_t to);
 
-/* Reads entries [from, to], in order: on_entry for each APPEND (NOPs and truncations are left out), then r->cb. A few per
- * slice. on_entry returning non-zero stops with that error. */
+/* Reads entries [from, to], in order: on_entry for each APPEND (NOPs and truncations are left out), then r->cb. A few
+ * per slice. on_entry returning non-zero stops with that error. */
 void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
               int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg), void *arg);
 

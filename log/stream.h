@@ -18,7 +18,7 @@ struct stream;
 
 struct stream_config {
     uv_loop_t *loop;
-    struct log *log; /* opened; outlives the stream */
+    struct log *log;        /* opened; outlives the stream */
     size_t max_entry_bytes; /* -dlog_max_entry_size; larger entries are framed */
     int64_t (*now_ms)(void *arg);
     struct stats *stats; /* may be NULL */
