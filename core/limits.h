@@ -43,4 +43,8 @@
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
 
+/* Words of the command line, those of @files included; bytes of one file. */
+#define LIMIT_FLAG_ARGUMENTS 4096
+#define LIMIT_CONFIG_FILE_BYTES (16u << 20)
+
 #endif
