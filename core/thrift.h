@@ -22,24 +22,24 @@
 #include "core/str.h"
 
 enum ttype { /* TBinary wire numbers */
-    TT_STOP = 0,
-    TT_BOOL = 2,
-    TT_I8 = 3,
-    TT_DOUBLE = 4,
-    TT_I16 = 6,
-    TT_I32 = 8,
-    TT_I64 = 10,
-    TT_STRING = 11,
-    TT_STRUCT = 12,
-    TT_MAP = 13,
-    TT_SET = 14,
-    TT_LIST = 15,
+             TT_STOP = 0,
+             TT_BOOL = 2,
+             TT_I8 = 3,
+             TT_DOUBLE = 4,
+             TT_I16 = 6,
+             TT_I32 = 8,
+             TT_I64 = 10,
+             TT_STRING = 11,
+             TT_STRUCT = 12,
+             TT_MAP = 13,
+             TT_SET = 14,
+             TT_LIST = 15,
 };
 
 struct tdesc;
 
 struct tenum {
-    const char *name;      /* "ScheduleStatus" */
+    const char *name;         /* "ScheduleStatus" */
     const char *const *names; /* parallel to values */
     const int32_t *values;
     uint32_t n;
@@ -73,7 +73,7 @@ struct tdesc {
     const char *name; /* IDL name */
     const char *doc;  /* the IDL's comment or "" */
     bool is_union;
-    uint32_t size;  /* sizeof the C struct */
+    uint32_t size; /* sizeof the C struct */
     uint16_t n_fields;
     const struct tfield *fields; /* ascending by id */
 };
@@ -89,25 +89,28 @@ struct tmethod {
  * Brings obj, in place, to the form in which Aurora keeps and compares values: numbers and booleans
  * set (unset = 0/false) even where optional, lists, sets and maps set (unset = empty), sets and maps sorted and
  * without duplicates, IDL defaults filled in. Enums, strings, structs and unions stay unset if unset.
- * Two values are equal exactly if their tbinary_write() after this is. */
+ * Two values are equal exactly if their tbinary_write() after this is.
+ * a has no max_bytes, or nothing is missing that has an IDL default (so after every reader). */
 void thrift_normalize(const struct tdesc *d, void *obj, struct arena *a);
 
-/* Deep copy into a. */
+/* A total order over values, by fields in ascending id; 0 means equal. Sets and maps are compared as they lie, so bring
+ * both sides to storage form first where their order may differ. */
+int thrift_compare(const struct tdesc *d, const void *x, const void *y);
+
+/* Deep copy into a, which has no max_bytes. */
 void *thrift_clone(const struct tdesc *d, const void *obj, struct arena *a);
 
 /* ---- bare structs ----
  * Writers append to out; they write what is set, in ascending field id. They return 0, or ERR_INVALID for a
- * union with not exactly one member.
+ * union with not exactly one member, ERR_TOO_BIG for what no reader would take; out is then as before.
  * Readers fill the zeroed *obj; IDL defaults are applied to absent fields. They skip unknown fields and fields
- * of another type than declared, as Thrift does. Limits of core/limits.h hold. ret_used (may be
- * NULL: then trailing bytes are an error) gets the number of bytes read.
- * Errors: ERR_MALFORMED, ERR_TRUNCATED, ERR_TOO_BIG, ERR_TOO_DEEP. */
+ * of another type than declared, as Thrift does; so a union may come out with no member. Limits of core/limits.h hold.
+ * ret_used (may be NULL: then trailing bytes are an error) gets the number of bytes read. Errors: ERR_MALFORMED,
+ * ERR_TRUNCATED, ERR_TOO_BIG, ERR_TOO_DEEP. */
 int tbinary_write(struct buf *out, const struct tdesc *d, const void *obj);
-int tbinary_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a,
-                 size_t *ret_used);
+int tbinary_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, size_t *ret_used);
 int tjson_write(struct buf *out, const struct tdesc *d, const void *obj);
-int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a,
-               size_t *ret_used);
+int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, size_t *ret_used);
 
 /* ---- RPC messages ---- */
 enum tmessage_type { TMSG_CALL = 1, TMSG_REPLY = 2, TMSG_EXCEPTION = 3, TMSG_ONEWAY = 4 };
