@@ -1,0 +1,527 @@
+#include "log/storage.h"
+
+#include "core/err.h"
+#include "log/lmdb_check.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* The folder holds LOCK (ours, held while open), data.mdb and lock.mdb (LMDB's), and, while it is being made, new/: a
+ * data file appears under its name only when it is complete. */
+static const char FORMAT[] = "aurora-scheduler log 1";
+enum { PATH_BYTES = 4096, MODE_DIR = 0750, MODE_FILE = 0640, FREE_ENOUGH = 1 << 20 };
+
+struct storage {
+    char path[PATH_BYTES];
+    int lock;
+    MDB_env *env;
+    MDB_dbi meta, records;
+    uint64_t map_bytes;
+    bool has_metadata;
+    struct storage_metadata metadata;
+    char error[256];
+};
+
+/* A record: this head, then the payload of an append. */
+struct head {
+    uint32_t crc; /* of the position, the rest of the head and the payload */
+    uint8_t type, flags;
+    uint16_t zero;
+    uint64_t promised, performed, to;
+};
+static_assert(sizeof(struct head) == 32, "a disk format without holes");
+enum { HAS_PERFORMED = 1, HAS_LEARNED = 2, LEARNED = 4, TOMBSTONE = 8, FLAGS = 15 };
+
+struct disk_metadata {
+    uint32_t crc, status, quorum, zero;
+    uint64_t promised;
+};
+static_assert(sizeof(struct disk_metadata) == 24, "a disk format without holes");
+
+/* ---- errors ---- */
+
+static int code_of(const struct storage *s, int rc)
+{
+    struct statvfs v;
+    switch (rc) {
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+        return ERR_NOSPACE;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+        return ERR_CORRUPT;
+    case EIO: /* LMDB's answer to a write that the disk took in part */
+        if (statvfs(s->path, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < FREE_ENOUGH) return ERR_NOSPACE;
+        return ERR_IO;
+    default:
+        return ERR_IO;
+    }
+}
+
+static int failed(struct storage *s, const char *what, int rc)
+{
+    int err = code_of(s, rc);
+    if (rc == MDB_MAP_FULL)
+        snprintf(s->error, sizeof(s->error), "the log has reached its limit of %llu bytes",
+                 (unsigned long long)s->map_bytes);
+    else if (err == ERR_NOSPACE)
+        snprintf(s->error, sizeof(s->error), "no space left on the log's file system");
+    else
+        snprintf(s->error, sizeof(s->error), "%s: %s", what, mdb_strerror(rc));
+    return err;
+}
+
+const char *storage_error(const struct storage *s)
+{
+    return s->error;
+}
+
+/* ---- records ---- */
+
+static uint32_t record_crc(uint64_t position, const uint8_t *value, size_t n)
+{
+    uLong crc = crc32_z(0, (const uint8_t *)&position, sizeof(position));
+    return (uint32_t)crc32_z(crc, value + sizeof(uint32_t), n - sizeof(uint32_t));
+}
+
+static void record_encode(const struct action *a, uint8_t *value, size_t n)
+{
+    struct head h = { .type = (uint8_t)a->type,
+                      .flags = (uint8_t)((a->has_performed ? HAS_PERFORMED : 0) | (a->has_learned ? HAS_LEARNED : 0) |
+                                         (a->learned ? LEARNED : 0) | (a->tombstone ? TOMBSTONE : 0)),
+                      .promised = a->promised,
+                      .performed = a->performed,
+                      .to = a->to };
+    memcpy(value, &h, sizeof(h));
+    if (a->n) memcpy(value + sizeof(h), a->bytes, a->n);
+    uint32_t crc = record_crc(a->position, value, n);
+    memcpy(value, &crc, sizeof(crc));
+}
+
+static int record_decode(uint64_t position, const MDB_val *v, struct action *ret)
+{
+    struct head h;
+    if (v->mv_size < sizeof(h)) return ERR_CORRUPT;
+    memcpy(&h, v->mv_data, sizeof(h));
+    if (h.crc != record_crc(position, v->mv_data, v->mv_size)) return ERR_CORRUPT;
+    if (h.type > ACTION_TRUNCATE || h.flags > FLAGS) return ERR_CORRUPT;
+    *ret = (struct action){ .position = position,
+                            .promised = h.promised,
+                            .performed = h.performed,
+                            .to = h.to,
+                            .type = (enum action_type)h.type,
+                            .has_performed = h.flags & HAS_PERFORMED,
+                            .has_learned = h.flags & HAS_LEARNED,
+                            .learned = h.flags & LEARNED,
+                            .tombstone = h.flags & TOMBSTONE,
+                            .bytes = (uint8_t *)v->mv_data + sizeof(h),
+                            .n = v->mv_size - sizeof(h) };
+    return 0;
+}
+
+static int key_decode(const MDB_val *k, uint64_t *ret)
+{
+    if (k->mv_size != sizeof(*ret)) return ERR_CORRUPT;
+    memcpy(ret, k->mv_data, sizeof(*ret));
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static int text(struct buf *out, int err, const char *path, const char *what)
+{
+    if (out) buf_addf(out, "log folder %s: %s", path, what);
+    return err;
+}
+
+static int os_error(struct buf *out, const char *path, const char *what)
+{
+    int e = errno;
+    if (out) buf_addf(out, "log folder %s: %s: %s", path, what, strerror(e));
+    return e == ENOSPC || e == EDQUOT ? ERR_NOSPACE : ERR_IO;
+}
+
+static const char *in(const struct storage *s, const char *name, char out[PATH_BYTES + 32])
+{
+    snprintf(out, PATH_BYTES + 32, "%s/%s", s->path, name);
+    return out;
+}
+
+static int take_lock(struct storage *s, struct buf *err_text)
+{
+    char name[PATH_BYTES + 32];
+    s->lock = open(in(s, "LOCK", name), O_RDWR | O_CREAT | O_CLOEXEC, MODE_FILE);
+    if (s->lock < 0) return os_error(err_text, s->path, "cannot make LOCK");
+    if (flock(s->lock, LOCK_EX | LOCK_NB) == 0) return 0;
+    if (errno != EWOULDBLOCK) return os_error(err_text, s->path, "cannot lock");
+    return text(err_text, ERR_BUSY, s->path,
+                "another process has it open; stop it, or give each scheduler a folder of its own "
+                "(-native_log_file_path)");
+}
+
+enum folder { FOLDER_EMPTY, FOLDER_OURS, FOLDER_MESOS, FOLDER_OTHER, FOLDER_UNREADABLE };
+
+static bool known_name(const char *n)
+{
+    static const char *const names[] = { ".", "..", "LOCK", "lock.mdb", "new", "lost+found" };
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (strcmp(n, names[i]) == 0) return true;
+    return false;
+}
+
+static enum folder look(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d) return FOLDER_UNREADABLE;
+    bool data = false, leveldb = false, other = false;
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, "data.mdb") == 0)
+            data = true;
+        else if (strcmp(e->d_name, "CURRENT") == 0 || strncmp(e->d_name, "MANIFEST-", 9) == 0)
+            leveldb = true;
+        else if (!known_name(e->d_name))
+            other = true;
+    }
+    closedir(d);
+    if (leveldb) return FOLDER_MESOS;
+    if (data) return FOLDER_OURS;
+    return other ? FOLDER_OTHER : FOLDER_EMPTY;
+}
+
+/* Looked at before LOCK is made, so that a foreign folder stays as it was. */
+static int check_folder(const char *path, struct buf *err_text)
+{
+    switch (look(path)) {
+    case FOLDER_MESOS:
+        return text(err_text, ERR_FOREIGN, path,
+                    "it holds a log of Mesos's C++ library (LevelDB), as Aurora's Java scheduler writes it; give this "
+                    "scheduler an empty folder: as a member of the same quorum it fetches the log from the others");
+    case FOLDER_OTHER:
+        return text(err_text, ERR_FOREIGN, path, "it holds files of something else; give an empty or a new folder");
+    case FOLDER_UNREADABLE:
+        return os_error(err_text, path, "cannot read it");
+    default:
+        return 0;
+    }
+}
+
+static int open_env(const char *path, uint64_t map_bytes, MDB_env **ret)
+{
+    MDB_env *env;
+    int rc = mdb_env_create(&env);
+    if (rc) return rc;
+    if (!rc) rc = mdb_env_set_maxdbs(env, 2);
+    if (!rc) rc = mdb_env_set_mapsize(env, map_bytes);
+    if (!rc) rc = mdb_env_open(env, path, MDB_NOTLS, MODE_FILE);
+    if (rc)
+        mdb_env_close(env);
+    else
+        *ret = env;
+    return rc;
+}
+
+static MDB_val val(const void *p, size_t n)
+{
+    return (MDB_val){ .mv_size = n, .mv_data = (void *)p };
+}
+
+static int write_format(MDB_env *env)
+{
+    MDB_txn *txn;
+    MDB_dbi meta, records;
+    MDB_val k = val("format", 6), v = val(FORMAT, sizeof(FORMAT));
+    int rc = mdb_txn_begin(env, NULL, 0, &txn);
+    if (rc) return rc;
+    if (!rc) rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &meta);
+    if (!rc) rc = mdb_dbi_open(txn, "records", MDB_CREATE | MDB_INTEGERKEY, &records);
+    if (!rc) rc = mdb_put(txn, meta, &k, &v, 0);
+    if (!rc) return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static int sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int rc = fsync(fd);
+    close(fd);
+    return rc;
+}
+
+static void remove_new(const struct storage *s)
+{
+    char name[PATH_BYTES + 32];
+    (void)unlink(in(s, "new/data.mdb", name));
+    (void)unlink(in(s, "new/lock.mdb", name));
+    (void)rmdir(in(s, "new", name));
+}
+
+/* An interrupted creation leaves only new/, which the next one begins anew. */
+static int create(struct storage *s, struct buf *err_text)
+{
+    char from[PATH_BYTES + 32], to[PATH_BYTES + 32];
+    MDB_env *env = NULL;
+    remove_new(s);
+    if (mkdir(in(s, "new", from), MODE_DIR) < 0) return os_error(err_text, s->path, "cannot create");
+    int rc = open_env(from, s->map_bytes, &env);
+    if (!rc) rc = write_format(env);
+    if (env) mdb_env_close(env);
+    int err = rc ? failed(s, "cannot create", rc) : 0;
+    if (err) text(err_text, err, s->path, s->error);
+    if (!err && (rename(in(s, "new/data.mdb", from), in(s, "data.mdb", to)) < 0 || sync_folder(s->path) < 0))
+        err = os_error(err_text, s->path, "cannot create");
+    remove_new(s);
+    return err;
+}
+
+static int load_metadata(struct storage *s, MDB_txn *txn)
+{
+    MDB_val k = val("replica", 7), v;
+    struct disk_metadata d;
+    int rc = mdb_get(txn, s->meta, &k, &v);
+    if (rc == MDB_NOTFOUND) return 0;
+    if (rc) return rc;
+    if (v.mv_size != sizeof(d)) return MDB_CORRUPTED;
+    memcpy(&d, v.mv_data, sizeof(d));
+    if (d.crc != record_crc(UINT64_MAX, v.mv_data, v.mv_size)) return MDB_CORRUPTED;
+    if (d.status < REPLICA_VOTING || d.status > REPLICA_EMPTY) return MDB_CORRUPTED;
+    s->has_metadata = true;
+    s->metadata = (struct storage_metadata){ (enum replica_status)d.status, d.promised, d.quorum };
+    return 0;
+}
+
+/* MDB_NOTFOUND: not our file. */
+static int open_tables(struct storage *s)
+{
+    MDB_txn *txn;
+    MDB_val k = val("format", 6), v;
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return rc;
+    if (!rc) rc = mdb_dbi_open(txn, "meta", 0, &s->meta);
+    if (!rc) rc = mdb_dbi_open(txn, "records", MDB_INTEGERKEY, &s->records);
+    if (!rc) rc = mdb_get(txn, s->meta, &k, &v);
+    if (!rc && (v.mv_size != sizeof(FORMAT) || memcmp(v.mv_data, FORMAT, sizeof(FORMAT)) != 0)) rc = MDB_NOTFOUND;
+    if (!rc) rc = load_metadata(s, txn);
+    if (!rc) return mdb_txn_commit(txn); /* keeps the handles */
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static int damaged(struct buf *err_text, const char *path, const char *why)
+{
+    if (err_text)
+        buf_addf(
+            err_text,
+            "log folder %s is damaged (%s); do not start from it: move it away and start with an empty folder, so that "
+            "a quorum of other schedulers restores the log, or recover from a backup",
+            path, why);
+    return ERR_CORRUPT;
+}
+
+static int open_existing(struct storage *s, struct buf *err_text)
+{
+    char name[PATH_BYTES + 32];
+    const char *why = "";
+    int err = lmdb_check(in(s, "data.mdb", name), &why);
+    if (err == ERR_CORRUPT) return damaged(err_text, s->path, why);
+    if (err) return os_error(err_text, s->path, "cannot read data.mdb");
+    int rc = open_env(s->path, s->map_bytes, &s->env);
+    if (rc == MDB_VERSION_MISMATCH)
+        return text(err_text, ERR_FOREIGN, s->path, "its LMDB format is of another version");
+    if (!rc) rc = open_tables(s);
+    if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+        return text(err_text, ERR_FOREIGN, s->path,
+                    "it holds an LMDB file of another program or version; give an empty or a new folder");
+    if (!rc) return 0;
+    err = failed(s, "cannot open", rc);
+    return err == ERR_CORRUPT ? damaged(err_text, s->path, s->error) : text(err_text, err, s->path, s->error);
+}
+
+static int open_folder(struct storage *s, struct buf *err_text)
+{
+    if (mkdir(s->path, MODE_DIR) < 0 && errno != EEXIST) return os_error(err_text, s->path, "cannot make it");
+    int err = check_folder(s->path, err_text);
+    if (!err) err = take_lock(s, err_text);
+    if (!err && look(s->path) == FOLDER_EMPTY) err = create(s, err_text);
+    return err ? err : open_existing(s, err_text);
+}
+
+int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text)
+{
+    if (strlen(path) >= PATH_BYTES) return text(err_text, ERR_INVALID, path, "its name is too long");
+    struct storage *s = xcalloc(1, sizeof(*s));
+    memcpy(s->path, path, strlen(path) + 1);
+    s->lock = -1;
+    s->map_bytes = map_bytes ? map_bytes : STORAGE_MAP_BYTES_DEFAULT;
+    int err = open_folder(s, err_text);
+    if (err)
+        storage_close(s);
+    else
+        *ret = s;
+    return err;
+}
+
+void storage_close(struct storage *s)
+{
+    if (!s) return;
+    if (s->env) mdb_env_close(s->env);
+    if (s->lock >= 0) close(s->lock);
+    free(s);
+}
+
+bool storage_metadata(const struct storage *s, struct storage_metadata *ret)
+{
+    if (s->has_metadata) *ret = s->metadata;
+    return s->has_metadata;
+}
+
+/* ---- reading ---- */
+
+static int each(struct storage *s, MDB_cursor *c, uint64_t from, uint64_t to,
+                bool (*fn)(const struct action *a, void *arg), void *arg)
+{
+    MDB_val k = val(&from, sizeof(from)), v;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    for (uint64_t position, floor = from; !rc; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+        struct action a;
+        if (key_decode(&k, &position) || position < floor || record_decode(position, &v, &a)) {
+            snprintf(s->error, sizeof(s->error), "the record behind position %llu is damaged",
+                     (unsigned long long)floor);
+            return ERR_CORRUPT;
+        }
+        if (position > to || !fn(&a, arg)) return 0;
+        floor = position + 1;
+    }
+    return rc == MDB_NOTFOUND ? 0 : failed(s, "cannot read", rc);
+}
+
+int storage_each(struct storage *s, uint64_t from, uint64_t to, bool (*fn)(const struct action *a, void *arg),
+                 void *arg)
+{
+    MDB_txn *txn;
+    MDB_cursor *c;
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return failed(s, "cannot read", rc);
+    rc = mdb_cursor_open(txn, s->records, &c);
+    int err = rc ? failed(s, "cannot read", rc) : each(s, c, from, to, fn, arg);
+    if (!rc) mdb_cursor_close(c);
+    mdb_txn_abort(txn);
+    return err;
+}
+
+struct restoring {
+    void (*fn)(const struct action *a, void *arg);
+    void *arg;
+};
+
+static bool restore_one(const struct action *a, void *arg)
+{
+    struct restoring *r = arg;
+    r->fn(a, r->arg);
+    return true;
+}
+
+int storage_restore(struct storage *s, void (*fn)(const struct action *a, void *arg), void *arg, struct buf *err_text)
+{
+    struct restoring r = { fn, arg };
+    int err = storage_each(s, 0, UINT64_MAX, restore_one, &r);
+    if (err == ERR_CORRUPT) return damaged(err_text, s->path, s->error);
+    return err ? text(err_text, err, s->path, s->error) : 0;
+}
+
+struct reading {
+    uint64_t position;
+    struct arena *a;
+    struct action *ret;
+    int err;
+};
+
+static bool read_one(const struct action *a, void *arg)
+{
+    struct reading *r = arg;
+    if (a->position != r->position) return false;
+    uint8_t *copy = arena_alloc(r->a, a->n + 1);
+    r->err = copy ? 0 : ERR_TOO_BIG;
+    if (r->err) return false;
+    if (a->n) memcpy(copy, a->bytes, a->n);
+    *r->ret = *a;
+    r->ret->bytes = copy;
+    return false;
+}
+
+int storage_read(struct storage *s, uint64_t position, struct arena *a, struct action *ret)
+{
+    struct reading r = { position, a, ret, ERR_NOT_FOUND };
+    int err = storage_each(s, position, position, read_one, &r);
+    return err ? err : r.err;
+}
+
+/* ---- writing ---- */
+
+static int put_metadata(struct storage *s, MDB_txn *txn, const struct storage_metadata *m)
+{
+    struct disk_metadata d = { .status = (uint32_t)m->status, .quorum = m->quorum, .promised = m->promised };
+    d.crc = record_crc(UINT64_MAX, (const uint8_t *)&d, sizeof(d));
+    MDB_val k = val("replica", 7), v = val(&d, sizeof(d));
+    return mdb_put(txn, s->meta, &k, &v, 0);
+}
+
+static int put_action(struct storage *s, MDB_txn *txn, const struct action *a)
+{
+    assert(a->position < UINT64_MAX);
+    assert(a->type == ACTION_APPEND || a->n == 0);
+    MDB_val k = val(&a->position, sizeof(a->position)), v = val(NULL, sizeof(struct head) + a->n);
+    int rc = mdb_put(txn, s->records, &k, &v, MDB_RESERVE);
+    if (!rc) record_encode(a, v.mv_data, v.mv_size);
+    return rc;
+}
+
+static int purge(struct storage *s, MDB_txn *txn, uint64_t below)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    uint64_t position;
+    int rc = mdb_cursor_open(txn, s->records, &c);
+    if (rc) return rc;
+    for (int n = 0; n < STORAGE_PURGE_PER_COMMIT && !rc; n++) {
+        rc = mdb_cursor_get(c, &k, &v, n ? MDB_NEXT : MDB_FIRST);
+        if (rc) break;
+        if (key_decode(&k, &position))
+            rc = MDB_CORRUPTED;
+        else if (position < below)
+            rc = mdb_cursor_del(c, 0);
+        else
+            break;
+    }
+    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int storage_write(struct storage *s, const struct storage_batch *b)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc) return failed(s, "cannot begin to write", rc);
+    if (b->metadata) rc = put_metadata(s, txn, b->metadata);
+    for (size_t i = 0; i < b->n && !rc; i++) rc = put_action(s, txn, b->actions[i]);
+    if (!rc && b->purge_below) rc = purge(s, txn, b->purge_below);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return failed(s, "cannot write", rc);
+    }
+    rc = mdb_txn_commit(txn);
+    return rc ? failed(s, "cannot commit", rc) : 0;
+}

@@ -1,0 +1,57 @@
+/* The log's disk: one LMDB environment in a folder of its own, with the replica's metadata and one record per position.
+ *
+ * Every function here blocks; except for open, close and restore, which belong to start-up and shutdown, they run in a
+ * job of libuv's pool. One thread may write while others read. A commit is durable when it returns, and all or nothing.
+ *
+ * Nothing on disk is trusted: a folder of another program is refused, the tree is checked before LMDB may follow it,
+ * every record has a checksum that covers its position. */
+#ifndef AURORA_LOG_STORAGE_H
+#define AURORA_LOG_STORAGE_H
+
+#include "core/arena.h"
+#include "core/buf.h"
+#include "log/message.h"
+
+/* LMDB's address space; the file grows only as far as it is used. */
+#define STORAGE_MAP_BYTES_DEFAULT ((uint64_t)64 << 30)
+/* Truncated records that one commit deletes at most; the rest goes with the next ones. */
+#define STORAGE_PURGE_PER_COMMIT 2000
+
+struct storage;
+
+struct storage_metadata {
+    enum replica_status status;
+    uint64_t promised;
+    uint32_t quorum;
+};
+
+/* Opens the folder, which is made (its parents are not) if it is missing. map_bytes 0: the default.
+ * ERR_BUSY: another process has it open. ERR_FOREIGN, ERR_CORRUPT, ERR_NOSPACE, ERR_IO. err_text gets a sentence on
+ * what to do. */
+int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text);
+void storage_close(struct storage *s);
+
+/* False: never stored. */
+bool storage_metadata(const struct storage *s, struct storage_metadata *ret);
+/* All records by ascending position; bytes are valid during the call only. Checks every one. ERR_CORRUPT, ERR_IO. */
+int storage_restore(struct storage *s, void (*fn)(const struct action *a, void *arg), void *arg, struct buf *err_text);
+
+struct storage_batch {
+    const struct storage_metadata *metadata; /* NULL: unchanged */
+    const struct action *const *actions;     /* later ones replace earlier ones at the same position */
+    size_t n;
+    uint64_t purge_below; /* records below may go */
+};
+
+/* One durable commit. On failure nothing of it is stored and the storage must not be written any more.
+ * ERR_NOSPACE (disk or map full), ERR_IO, ERR_CORRUPT. */
+int storage_write(struct storage *s, const struct storage_batch *b);
+/* The record at position, bytes copied into a. ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
+int storage_read(struct storage *s, uint64_t position, struct arena *a, struct action *ret);
+/* Records in [from, to] by ascending position, until fn returns false. Bytes are valid during the call. */
+int storage_each(struct storage *s, uint64_t from, uint64_t to, bool (*fn)(const struct action *a, void *arg),
+                 void *arg);
+/* What went wrong in the last failed call, for people. Never NULL. */
+const char *storage_error(const struct storage *s);
+
+#endif
