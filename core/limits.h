@@ -40,6 +40,9 @@
 #define LIMIT_PENDING_COMMANDS 10000
 #define LIMIT_PENDING_LOG_BYTES (256u << 20)
 
+/* Metrics of one /graphdata request: each may give an hour of points. */
+#define LIMIT_GRAPH_METRICS 128
+
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
 
