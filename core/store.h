@@ -1,5 +1,5 @@
-/* The durable state in memory: tasks, cron templates, quotas, hosts, updates, maintenance requests, the framework id. Only
- * store_apply() changes it. Tasks are immutable versions with a reference count: a change puts a new version in
+/* The durable state in memory: tasks, cron templates, quotas, hosts, updates, maintenance requests, the framework id.
+ * Only store_apply() changes it. Tasks are immutable versions with a reference count: a change puts a new version in
  * place, so that an answer or a snapshot in progress keeps a consistent view for the price of a reference. */
 #ifndef AURORA_CORE_STORE_H
 #define AURORA_CORE_STORE_H
@@ -37,9 +37,9 @@ struct task {
     int32_t times_partitioned;
     struct config *config;
     struct str id;
-    struct str ancestor_id; /* unset: none */
-    struct str slave_id;    /* unset: not assigned */
-    struct str slave_host;
+    struct str ancestor_id;          /* unset: none */
+    struct str slave_id;             /* unset: not assigned */
+    struct str slave_host;           /* interned, like slave_id */
     const struct task_event *events; /* oldest first */
     uint32_t n_events;
     const struct assigned_port *ports;
@@ -52,22 +52,71 @@ void task_unref(const struct task *t);
 void task_to_api(const struct task *t, struct api_scheduled_task *out, struct arena *a);
 
 struct store *store_new(void);
+/* All pinned tasks must have been given back. */
 void store_free(struct store *s);
-/* See sched_apply(). */
+
+/* Applies one op: see sched_apply(). The op is only read; it needs no storage form. */
 int store_apply(struct store *s, const struct api_op *op);
-void store_reset(struct store *s); /* all but the framework id */
+/* Drops all but the framework id, which is what a snapshot in the log does first. */
+void store_reset(struct store *s);
+/* store_reset(), then the snapshot's contents as ops. On failure (ERR_INVALID) the store is to be thrown away. */
+int store_apply_snapshot(struct store *s, const struct api_snapshot *snap);
+
+/* ---- tasks: what is returned is borrowed, good until the next change ---- */
 
 const struct task *store_task(const struct store *s, struct str task_id);
 uint64_t store_task_count(const struct store *s);
+uint32_t store_status_count(const struct store *s, enum api_schedule_status status);
 /* Tasks in insertion order of their ids (deterministic, never hash order); fn returns false to stop. */
 void store_each_task(const struct store *s, bool (*fn)(const struct task *t, void *arg), void *arg);
 /* References to all tasks, for a snapshot; the array is malloc'ed, each is pinned. */
 const struct task **store_pin_all(const struct store *s, uint32_t *ret_n);
+
+struct task_list {
+    const struct task **v;
+    uint32_t n;
+};
+/* The tasks that match (reference: tasks, "Identifiers"), in a, by the index that promises fewest candidates. offset
+ * and limit are the caller's. q must be in storage form. */
+struct task_list store_query(const struct store *s, const struct api_task_query *q, struct arena *a);
+struct task_list store_job_tasks(const struct store *s, const struct api_job_key *key, struct arena *a);
+/* Tasks in any status of the set (STATUS_BIT of core/task_fsm.h). */
+struct task_list store_status_tasks(const struct store *s, uint32_t statuses, struct arena *a);
+
+/* Jobs are the keys for which tasks are stored. */
+struct job {
+    struct api_job_key key;
+    struct str text; /* role/environment/name */
+    uint32_t n_tasks, n_terminal;
+};
+const struct job *store_job(const struct store *s, const struct api_job_key *key);
+/* Jobs of the role, or of all roles if it is unset. */
+void store_each_job(const struct store *s, struct str role, bool (*fn)(const struct job *j, void *arg), void *arg);
+void store_each_role(const struct store *s, bool (*fn)(struct str role, uint32_t n_jobs, void *arg), void *arg);
+
+/* ---- the rest ---- */
+
 /* Everything but the tasks as a Snapshot in a (deep copies); timestamp is the caller's to set. */
 void store_snapshot_rest(const struct store *s, struct api_snapshot *out, struct arena *a);
 
 void store_each_host(const struct store *s, bool (*fn)(const struct api_host_attributes *h, void *arg), void *arg);
 const struct api_host_attributes *store_host(const struct store *s, struct str hostname);
 struct str store_framework_id(const struct store *s);
+const struct api_job_configuration *store_cron_job(const struct store *s, const struct api_job_key *key);
+void store_each_cron_job(const struct store *s, bool (*fn)(const struct api_job_configuration *j, void *arg),
+                         void *arg);
+/* Whether an update of the job is in one of the active states. */
+bool store_job_updating(const struct store *s, const struct api_job_key *key);
+
+/* ---- shared configs ---- */
+
+/* The shared form of a config, with one reference more; NULL if it can't be stored (a union without member). */
+struct config *store_intern_config(struct store *s, const struct api_task_config *api);
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
+
+/* Equal for equal states, however they came about (order of insertion does not count): for tests and for comparing a
+ * follower with its leader. */
+uint64_t store_hash(const struct store *s);
 
 #endif
