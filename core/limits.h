@@ -42,6 +42,16 @@
 
 /* Metrics of one /graphdata request: each may give an hour of points. */
 #define LIMIT_GRAPH_METRICS 128
+/* The Mesos driver. Offers kept, each as the packed message of about 1 KB; what comes beyond is declined. Rescinds that
+ * came before their offers, oldest forgotten first. Launches that failed here and wait for their EV_STATUS; what comes
+ * beyond is left to the time-out of transient states. Memory of one decoded message. */
+#define LIMIT_DRIVER_OFFERS 200000
+#define LIMIT_DRIVER_RESCINDS 4096
+#define LIMIT_DRIVER_LOCAL_UPDATES 10000
+#define LIMIT_MESOS_DECODED_BYTES (1u << 30)
+/* Executors of a custom_executor_config and the bytes of that file. */
+#define LIMIT_EXECUTORS 1000
+#define LIMIT_EXECUTOR_CONFIG_BYTES (4u << 20)
 
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
