@@ -21,10 +21,11 @@ struct driver_framework {
 
 struct executors; /* mesos/executors.h */
 
-/* All in milliseconds; 0 = Mesos's own default, which is given here. */
+/* All in milliseconds; 0 = the default that is given here. */
 struct driver_timing {
-    int64_t registration_backoff;       /* 2 s: SUBSCRIBE is repeated after up to this, doubling up to a minute */
-    int64_t authentication_backoff;     /* 1 s: the same between attempts that the master broke off */
+    int64_t registration_backoff; /* 2 s: SUBSCRIBE is repeated after up to this, doubling up to a minute */
+    int64_t retry_backoff; /* 1 s: a lost connection or authentication is begun anew after up to this, doubling up to 10
+                              s */
     int64_t authentication_timeout_min; /* 5 s: an unanswered attempt ends after at least this */
     int64_t authentication_timeout_max; /* 1 min: and after at most this */
 };

@@ -200,7 +200,7 @@ static void set_image_command(struct builder *b)
     b->info->container = container_for_command(b->config->container, b->a);
 }
 
-static int set_what_runs(struct builder *b, const struct effect *e, const char **ret_why)
+static int set_what_runs(struct builder *b, const struct launch_task *lt, const char **ret_why)
 {
     const struct api_executor_config *ec = b->config->executor_config;
     if (!ec) {
@@ -219,7 +219,7 @@ static int set_what_runs(struct builder *b, const struct effect *e, const char *
     Mesos__Resource **resources;
     size_t n;
     *ret_why = "a resource of the executor is not in the offer";
-    int err = carve_all(b, e->launch.executor_resources, e->launch.n_executor_resources, &n, &resources);
+    int err = carve_all(b, lt->executor_resources, lt->n_executor_resources, &n, &resources);
     if (!err) set_executor(b, x, resources, n);
     return err;
 }
@@ -234,23 +234,21 @@ static void set_identity(struct builder *b)
     b->info->slave_id = b->offer->slave_id;
 }
 
-int task_info_build(const struct effect *e, const Mesos__Offer *offer, const struct task_info_config *c,
+int task_info_build(const struct launch_task *lt, const Mesos__Offer *offer, const struct task_info_config *c,
                     struct arena *a, Mesos__TaskInfo **ret, const char **ret_why)
 {
-    assert(e->type == EFFECT_LAUNCH);
-    const struct task *t = e->launch.task;
+    const struct task *t = lt->task;
     struct builder b = { .task = t, .config = t->config->api, .offer = offer, .c = c, .a = a };
     assert(b.config->job != NULL);
     b.info = proto_new(&mesos__task_info__descriptor, a);
     *ret_why = "the task has no tier";
-    if (!e->launch.tier.p) return ERR_INVALID;
+    if (!lt->tier.p) return ERR_INVALID;
     set_identity(&b);
-    set_labels(&b, e->launch.tier);
+    set_labels(&b, lt->tier);
     if (c->populate_discovery_info) set_discovery(&b);
     *ret_why = "a resource of the task is not in the offer";
-    int err =
-        carve_all(&b, e->launch.task_resources, e->launch.n_task_resources, &b.info->n_resources, &b.info->resources);
-    if (!err) err = set_what_runs(&b, e, ret_why);
+    int err = carve_all(&b, lt->task_resources, lt->n_task_resources, &b.info->n_resources, &b.info->resources);
+    if (!err) err = set_what_runs(&b, lt, ret_why);
     if (!err) *ret = b.info;
     return err;
 }
