@@ -16,7 +16,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes 
 CPPFLAGS += -I. -I$(GEN) -I/usr/share/include/llhttp -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -fno-strict-aliasing -fno-omit-frame-pointer
-LDLIBS := -luv -lprotobuf-c -llmdb -lcjson -lz -lcrypto -lsystemd -lpthread -lm
+LDLIBS := -luv -lzookeeper_st -lprotobuf-c -llmdb -lcjson -lz -lcrypto -lsystemd -lpthread -lm
 
 ifeq ($(MODE),asan)
 CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSANITIZED=1
@@ -167,7 +167,7 @@ compile_commands.json: $(GEN_H) Makefile $(LINTED)
 PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler libzookeeper-st-dev \
     liblmdb-dev libcjson-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
 PKGS_TEST := $(PKGS_BUILD) libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
-    libclang-rt-14-dev nginx-light wrk
+    libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
 define install_missing
 missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 if [ -n "$$missing" ]; then \
