@@ -1,0 +1,197 @@
+"""Starts real processes for tests and benchmarks: mesos-local and one scheduler on loopback, in a folder of their own.
+
+    with Cluster(agents=2) as c:
+        c.rpc("createJob", description={...})
+        c.scheduler.kill9()
+        c.scheduler.start()
+
+$BUILD is the build to test (build/asan under `make test`). Everything that was started is stopped at the end; what the processes
+wrote is printed when a test fails to start them.
+"""
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+START_S = 60
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(condition, seconds, pause=0.05, what="condition"):
+    """Polls until condition() is true; connection errors count as false."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (OSError, urllib.error.URLError, ValueError):
+            pass
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(pause)
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Process:
+    """One process that can be started again with the same arguments."""
+
+    def __init__(self, name, argv, directory, env=None):
+        self.name, self.argv, self.dir, self.env = name, argv, directory, env or {}
+        self.log_path = os.path.join(directory, f"{name}.log")
+        self.popen = None
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    @property
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def spawn(self):
+        with open(self.log_path, "ab") as log:
+            self.popen = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env=dict(os.environ, **self.env), preexec_fn=die_with_parent)
+
+    def wait_ready(self, ready):
+        def check():
+            if self.popen.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.popen.returncode}:\n{self.log[-5000:]}")
+            return ready()
+        try:
+            wait_until(check, START_S, pause=0.01, what=f"{self.name} is ready")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.log[-5000:]}") from None
+
+    def kill9(self):
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self, seconds=30):
+        """SIGTERM; returns the exit status."""
+        if self.popen is None or self.popen.poll() is not None:
+            return self.popen and self.popen.returncode
+        self.popen.terminate()
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise AssertionError(f"{self.name} did not stop on SIGTERM:\n{self.log[-5000:]}") from None
+
+
+class Master(Process):
+    def __init__(self, build, directory, port, agents, simulate, resources, flags):
+        self.port = port
+        argv = [f"{build}/mesos-local", "--ip=127.0.0.1", f"--port={port}", f"--agents={agents}",
+                f"--work-dir={directory}/mesos"]
+        if simulate:
+            argv.append("--simulate")
+        if resources:
+            argv.append(f"--agent-resources={resources}")
+        super().__init__("mesos-local", argv + flags, directory)
+
+    def start(self):
+        self.spawn()
+        self.wait_ready(lambda: self.get("/health") is not None)
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as r:
+            return r.read()
+
+    def post(self, path, body=None):
+        data = json.dumps(body or {}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", data=data, timeout=30) as r:
+            return r.read()
+
+
+class Scheduler(Process):
+    def __init__(self, build, directory, master, flags, env):
+        self.http_port, self.libprocess_port = free_port(), free_port()
+        argv = [f"{build}/aurora-scheduler", "-cluster_name=test", "-ip=127.0.0.1", "-hostname=127.0.0.1",
+                f"-http_port={self.http_port}", f"-mesos_master_address={master}",
+                f"-native_log_file_path={directory}/log", f"-backup_dir={directory}/backups"]
+        super().__init__("aurora-scheduler", argv + flags, directory,
+                         dict({"LIBPROCESS_IP": "127.0.0.1", "LIBPROCESS_PORT": str(self.libprocess_port)}, **(env or {})))
+
+    def start(self, active=True):
+        """Starts it and waits until it serves (with active: until it is registered with the master, too)."""
+        self.spawn()
+        self.wait_ready(lambda: self.get("/health") == b"OK\n" and (not active or self.var("framework_registered") == 1))
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=60) as r:
+            return r.read()
+
+    def vars(self):
+        return json.loads(self.get("/vars.json"))
+
+    def var(self, name):
+        return self.vars().get(name)
+
+    def rpc(self, method, **args):
+        """A call of /api/v1; the Response as a dict."""
+        req = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/api/v1/{method}", data=json.dumps(args).encode(),
+                                     headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(req, timeout=60) as r:
+            return json.loads(r.read())
+
+
+class Cluster:
+    def __init__(self, build=None, agents=1, simulate=False, agent_resources=None, flags=(), master_flags=(), env=None,
+                 start=True):
+        self.build = os.path.abspath(build or os.environ["BUILD"])
+        self.dir = tempfile.mkdtemp(prefix="aurora-test-")
+        port = free_port()
+        self.master = Master(self.build, self.dir, port, agents, simulate, agent_resources, list(master_flags))
+        self.scheduler = Scheduler(self.build, self.dir, f"127.0.0.1:{port}", list(flags), env)
+        self.autostart = start
+
+    def __enter__(self):
+        try:
+            if self.autostart:
+                self.master.start()
+                self.scheduler.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        for p in (self.scheduler, self.master):
+            if p.popen is not None and p.popen.poll() is None:
+                p.kill9() if p is self.scheduler else p.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def rpc(self, method, **args):
+        return self.scheduler.rpc(method, **args)
+
+    def tasks(self, **query):
+        """The scheduled tasks of a query, as dicts."""
+        answer = self.rpc("getTasksStatus", query=query)
+        if answer["responseCode"] != "OK":
+            raise AssertionError(answer)
+        return answer["result"]["scheduleStatusResult"]["tasks"]
+
+    def wait_statuses(self, expected, seconds=60, **query):
+        """Waits until the sorted statuses of the query's tasks are the expected ones."""
+        wait_until(lambda: sorted(t["status"] for t in self.tasks(**query)) == sorted(expected), seconds, what=str(expected))
