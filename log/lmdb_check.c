@@ -43,6 +43,7 @@ struct check {
     const uint8_t *file;
     uint64_t bytes, page_bytes, pages; /* pages: beyond which no number may lie */
     uint8_t *seen;                     /* a bit per page: in use or free */
+    uint64_t nodes;                    /* leaf nodes of the tree that is being walked */
     const char *why;
 };
 
@@ -95,7 +96,12 @@ static int check_tree(struct check *c, const struct tree *t, bool is_free_list)
 {
     if (t->root == NO_PAGE) return t->entries ? bad(c, "a tree has lost its root") : 0;
     if (t->depth == 0 || t->depth > DEPTH_MAX) return bad(c, "a tree has a wrong depth");
-    return walk(c, t->root, t->depth, 1, is_free_list);
+    uint64_t outer = c->nodes;
+    c->nodes = 0;
+    int err = walk(c, t->root, t->depth, 1, is_free_list);
+    if (!err && c->nodes != t->entries) err = bad(c, "a tree has lost or won records");
+    c->nodes = outer;
+    return err;
 }
 
 /* A value of the free list: a count, then page numbers. */
@@ -117,6 +123,7 @@ static int check_leaf_node(struct check *c, const uint8_t *data, uint64_t room, 
 {
     uint64_t size = (uint64_t)h.lo | (uint64_t)h.hi << 16, big;
     const uint8_t *value = data + h.key_size;
+    c->nodes++;
     if (h.flags & NODE_DUPLICATES) return bad(c, "a node has a wrong kind");
     if (h.flags & NODE_BIG) {
         if (room < (uint64_t)h.key_size + sizeof(big)) return bad(c, "a node leaves its page");
