@@ -199,13 +199,13 @@ static unsigned class_of(uint8_t c)
 #define EACH_BYTE(c) (0x0101010101010101u * (c))
 #define HAS_ZERO(v)  (((v)-EACH_BYTE(1)) & ~(v)&EACH_BYTE(0x80))
 
-/* Bytes from p on that stand for themselves, found eight at a time. */
-static size_t plain_run(const uint8_t *p, size_t n, bool for_html)
+size_t text_plain_run(const uint8_t *p, size_t n, bool for_html)
 {
     size_t i = 0;
     for (; !for_html && i + 8 <= n; i += 8) {
         uint64_t v;
         memcpy(&v, p + i, sizeof v);
+        /* eight bytes at a time */
         uint64_t control = (v - EACH_BYTE(0x20)) & ~v & EACH_BYTE(0x80);
         if (control | (v & EACH_BYTE(0x80)) | HAS_ZERO(v ^ EACH_BYTE('"')) | HAS_ZERO(v ^ EACH_BYTE('\\'))) break;
     }
@@ -251,10 +251,41 @@ void text_json_string(struct buf *out, struct str s, bool for_html)
     buf_addc(out, '"');
     const uint8_t *p = (const uint8_t *)s.p;
     for (size_t i = 0; i < s.n;) {
-        size_t run = plain_run(p + i, s.n - i, for_html);
+        size_t run = text_plain_run(p + i, s.n - i, for_html);
         buf_add(out, p + i, run);
         i += run;
         if (i < s.n) i += add_special(out, p + i, s.n - i, for_html);
     }
     buf_addc(out, '"');
+}
+
+/* ---------------- base64 ---------------- */
+
+static const char base64_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void text_base64(struct buf *out, struct str bytes, bool padded)
+{
+    const uint8_t *p = (const uint8_t *)bytes.p;
+    for (uint32_t i = 0; i < bytes.n; i += 3) {
+        uint32_t have = bytes.n - i < 3 ? bytes.n - i : 3;
+        uint32_t v = (uint32_t)p[i] << 16 | (have > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (have > 2 ? p[i + 2] : 0);
+        char four[4];
+        for (unsigned k = 0; k < 4; k++) four[k] = k <= have ? base64_letters[v >> (18 - 6 * k) & 63] : '=';
+        buf_add(out, four, padded ? 4 : have + 1);
+    }
+}
+
+bool text_parse_base64(struct str from, char *to, uint32_t *ret_n)
+{
+    uint32_t n = from.n, v = 0, made = 0;
+    for (int pad = 0; pad < 2 && n && from.n % 4 == 0 && from.p[n - 1] == '='; pad++) n--;
+    if (n % 4 == 1) return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *letter = from.p[i] ? strchr(base64_letters, from.p[i]) : NULL;
+        if (!letter) return false;
+        v = v << 6 | (uint32_t)(letter - base64_letters);
+        if (i % 4) to[made++] = (char)(v >> (6 - 2 * (i % 4)));
+    }
+    *ret_n = made;
+    return true;
 }

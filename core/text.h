@@ -22,5 +22,11 @@ void utf8_add(struct buf *out, uint32_t code);
 /* s as a JSON string with quotes: control characters as \n or \u001f, invalid UTF-8 replaced by U+FFFD. for_html: also
  * `< > & = '` and U+2028, U+2029 as \u003c, which is Gson's habit. */
 void text_json_string(struct buf *out, struct str s, bool for_html);
+/* How many bytes from p on stand for themselves in a JSON string and are ASCII. */
+size_t text_plain_run(const uint8_t *p, size_t n, bool for_html);
+
+/* Base64 in the standard alphabet. Reading takes it with or without padding; `to` has room for from.n bytes. */
+void text_base64(struct buf *out, struct str bytes, bool padded);
+bool text_parse_base64(struct str from, char *to, uint32_t *ret_n);
 
 #endif

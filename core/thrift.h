@@ -137,18 +137,20 @@ int tjson_reply_write(struct buf *out, struct str name, int32_t seqid, const str
 void tbinary_exception_write(struct buf *out, struct str name, int32_t seqid, const char *message, int type);
 void tjson_exception_write(struct buf *out, struct str name, int32_t seqid, const char *message, int type);
 
-/* ---- plain JSON (/api/v1, /apibeta): struct = object by field name, enum = name, union = object with one
- * member, map = object, set and list = array. ---- */
+/* ---- plain JSON (/api/v1, /apibeta): struct = object by field name, enum = name (or the number where it has
+ * none), union = object with one member, map = object, set and list = array, binary = base64. ----
+ * Writing a double that is not finite gives null. Reading takes null as unset, and 5.0 as the integer 5. */
 enum json_flags {
     JSON_PLAIN = 0,
     /* Gson's habits: `< > & = '` as \u003c, unset primitives shown as 0 or false. */
     JSON_GSON = 1,
-    /* Unknown members are errors (a typo in a job must not be silent). */
+    /* Unknown members, unknown enum names and repeated members are errors (a typo in a job must not be silent);
+     * otherwise they are skipped, unset, and the last one wins. */
     JSON_STRICT = 2,
 };
 int json_write(struct buf *out, const struct tdesc *d, const void *obj, int flags);
-/* err_text (may be NULL) gets, on error, a message that names the place: `description.taskConfig.priority: not an
- * integer`. */
+/* Beside the readers' errors ERR_INVALID: JSON of another shape than the type. err_text (may be NULL, else is
+ * empty) gets, on error, a message that names the place: `description.taskConfig.priority: not an integer`. */
 int json_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, int flags,
               struct buf *err_text);
 /* s as a JSON string with quotes, valid UTF-8 kept, invalid bytes replaced by U+FFFD. */

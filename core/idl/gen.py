@@ -35,6 +35,7 @@ class Type:
             assert self.kind == "enum" or self.target in idl.structs, f"unknown type {self.target}"
         elif self.kind == "map":
             self.key, self.elem = Type(idl, node.find(NS + "keyType")), Type(idl, node.find(NS + "valueType"))
+            assert self.key.kind == "string", "the JSON codecs know only maps by strings"
         elif self.kind in CONTAINERS:
             self.elem = Type(idl, node.find(NS + "elemType"))
 

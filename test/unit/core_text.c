@@ -176,6 +176,41 @@ static void test_utf8_add_and_length_agree(void **state)
     }
 }
 
+static void assert_base64(const char *bytes, uint32_t n, const char *padded)
+{
+    struct buf b = { 0 };
+    text_base64(&b, (struct str){ bytes, n }, true);
+    assert_string_equal(buf_cstr(&b), padded);
+    buf_reset(&b);
+    text_base64(&b, (struct str){ bytes, n }, false);
+    assert_int_equal(b.len, (4 * n + 2) / 3);
+    char back[64];
+    uint32_t m = 99;
+    assert_true(text_parse_base64((struct str){ (char *)b.data, (uint32_t)b.len }, back, &m));
+    assert_int_equal(m, n);
+    assert_memory_equal(back, bytes, n);
+    assert_true(text_parse_base64(str_c(padded), back, &m));
+    assert_int_equal(m, n);
+    assert_memory_equal(back, bytes, n);
+    buf_release(&b);
+}
+
+static void test_base64(void **state)
+{
+    (void)state;
+    assert_base64("", 0, "");
+    assert_base64("f", 1, "Zg==");
+    assert_base64("fo", 2, "Zm8=");
+    assert_base64("foo", 3, "Zm9v");
+    assert_base64("foobar", 6, "Zm9vYmFy");
+    assert_base64(BYTES("\xff\xfe\xfd\0\xfb"), "//79APs=");
+    static const char *const bad[] = { "A", "AAAAA", "=", "A===", "AA=A", "A-B_", "AA AA", "Zg=", "Zm8==" };
+    char back[16];
+    uint32_t n = 99;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(text_parse_base64(str_c(bad[i]), back, &n));
+    assert_int_equal(n, 99);
+}
+
 int main(void)
 {
     the_seed = random_seed("build/asan/test/core_text");
@@ -187,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_json_strings),
         cmocka_unit_test(test_invalid_utf8_is_replaced),
         cmocka_unit_test(test_utf8_add_and_length_agree),
+        cmocka_unit_test(test_base64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
