@@ -16,7 +16,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes 
 CPPFLAGS += -I. -I$(GEN) -I/usr/share/include/llhttp -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -fno-strict-aliasing -fno-omit-frame-pointer
-LDLIBS := -luv -lzookeeper_st -lprotobuf-c -llmdb -lcjson -lz -lcrypto -lsystemd -lpthread -lm
+LDLIBS := -luv -lzookeeper_st -lprotobuf-c -llmdb -lcjson -lpcre2-8 -lz -lcrypto -lsystemd -lpthread -lm
 
 ifeq ($(MODE),asan)
 CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSANITIZED=1
@@ -44,7 +44,10 @@ PROTOS := $(wildcard mesos/*.proto log/*.proto)
 PROTO_C := $(PROTOS:%.proto=$(GEN)/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
 IDL := core/idl/api.thrift core/idl/storage.thrift
-GEN_H := $(GEN)/api.gen.h $(PROTO_H)
+GEN_H := $(GEN)/api.gen.h $(GEN)/build_info.h $(PROTO_H)
+# What /vars says of the build. Written only when it changes; the date is the commit's, so that builds can be repeated.
+BUILD_INFO := $(shell git log -1 --format='%H %cd' --date=format:'%Y-%m-%d %H:%M:%S' 2>/dev/null || echo unknown - -)
+BUILD_TAG := $(shell git describe --tags --exact-match 2>/dev/null)
 
 room_src = $(filter-out admin/main.c mesos/local/main.c,$(wildcard $(1)/*.c))
 room_gen = $(if $(filter core,$(1)),$(GEN)/api.gen.c) $(filter $(GEN)/$(1)/%,$(PROTO_C))
@@ -78,6 +81,13 @@ $(GEN)/api.gen.c: $(GEN)/api.gen.h ;
 $(GEN)/%.pb-c.h $(GEN)/%.pb-c.c: %.proto
 	@mkdir -p $(@D)
 	@protoc-c -I. --c_out=$(GEN) $<
+
+$(GEN)/build_info.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define BUILD_REVISION "%s"\n#define BUILD_DATE "%s"\n#define BUILD_TIME "%s"\n#define BUILD_TAG "%s"\n' \
+	    $(wordlist 1,3,$(BUILD_INFO)) '$(BUILD_TAG)' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+.PHONY: FORCE
 
 # ---- objects ----
 # Ordinary sources wait for all generated headers (order only); dependency files do the rest.
@@ -165,7 +175,7 @@ compile_commands.json: $(GEN_H) Makefile $(LINTED)
 
 # ---- Debian packages ----
 PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler libzookeeper-st-dev \
-    liblmdb-dev libcjson-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
+    liblmdb-dev libcjson-dev libpcre2-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
 PKGS_TEST := $(PKGS_BUILD) libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
     libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
 define install_missing

@@ -60,4 +60,14 @@
 #define LIMIT_FLAG_ARGUMENTS 4096
 #define LIMIT_CONFIG_FILE_BYTES (16u << 20)
 
+/* Answers above this many tasks are encoded, and bodies above this many bytes compressed, off the loop. */
+#define LIMIT_INLINE_ANSWER_TASKS 200
+#define LIMIT_INLINE_GZIP_BYTES (32u << 10)
+
+/* Log lines that wait for a slow reader of standard error. */
+#define LIMIT_LOG_BUFFER_BYTES (1u << 20)
+
+/* Points of one time series of /graphdata, whatever the flags ask for. */
+#define LIMIT_STATS_POINTS 86400
+
 #endif
