@@ -1,0 +1,517 @@
+#include "admin/app.h"
+
+#include "admin/exchange.h"
+#include "admin/logsink.h"
+#include "admin/procstats.h"
+#include "core/err.h"
+#include "core/limits.h"
+#include "core/logline.h"
+#include "core/store.h"
+
+#include <systemd/sd-daemon.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* An orderly end has this long; then the process just ends, which is as safe as kill -9 is. */
+#define STOP_TIMEOUT_MS 5000
+/* How long a lost or unresolved master is left alone before its address is looked up again. */
+#define MASTER_RETRY_MS 1000
+/* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
+#define SCHED_TIMER_MAX_MS 60000
+
+static const char *const state_names[] = {
+#define X(name) #name,
+    LIFECYCLE_MAP(X)
+#undef X
+};
+
+const char *lifecycle_name(enum lifecycle state)
+{
+    return state_names[state];
+}
+
+int64_t app_now_ms(void *arg)
+{
+    (void)arg;
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed = 0;
+    int rv = uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL);
+    assert(rv == 0);
+    return seed;
+}
+
+static void enter(struct app *a, enum lifecycle state)
+{
+    assert(state == LIFECYCLE_DEAD || state == a->state || state == a->state + 1);
+    stat_set(a->state_stats[a->state], 0);
+    a->state = state;
+    stat_set(a->state_stats[state], 1);
+    logline(LOG_INFO, "lifecycle", "state=%s", state_names[state]);
+    (void)sd_notifyf(0, "STATUS=%s", state_names[state]);
+}
+
+static void start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms, int64_t repeat_ms)
+{
+    if (!a->stopping) uv_timer_start(&a->timers[t], cb, (uint64_t)ms, (uint64_t)repeat_ms);
+}
+
+/* ---------------- the data path ---------------- */
+
+static void on_sched_timer(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    struct sched_event ev = { .type = EV_TIMER };
+    pipeline_step(a->pipeline, &ev);
+}
+
+static void arm_sched_timer(void *arg)
+{
+    struct app *a = arg;
+    int64_t wait = sched_timeout(a->sched) - app_now_ms(NULL);
+    if (wait < 0) wait = 0;
+    if (wait > SCHED_TIMER_MAX_MS) wait = SCHED_TIMER_MAX_MS;
+    start_timer(a, TIMER_SCHED, on_sched_timer, wait, 0);
+}
+
+static uint64_t append(const struct api_op *ops, uint32_t n, void *arg)
+{
+    struct app *a = arg;
+    uint64_t index = stream_append(a->stream, ops, n);
+    stat_set(a->queue_stat, (int64_t)stream_queued_bytes(a->stream));
+    return index;
+}
+
+static uint64_t durable(void *arg)
+{
+    struct app *a = arg;
+    return stream_durable(a->stream);
+}
+
+static void on_effect(const struct effect *e, void *arg)
+{
+    struct app *a = arg;
+    if (!a->stopping) driver_effect(a->driver, e);
+}
+
+static void on_reply(uint64_t cookie, const struct api_response *response, struct held *h, void *arg)
+{
+    rpc_on_reply(arg, cookie, response, h);
+}
+
+bool app_accepts_command(const struct app *a, const char **why)
+{
+    if (!a->ready || a->stopping)
+        *why = "Storage is not READY";
+    else if (!pipeline_has_room(a->pipeline) || stream_queued_bytes(a->stream) > LIMIT_PENDING_LOG_BYTES)
+        *why = "Too many requests wait for the log";
+    else
+        return true;
+    return false;
+}
+
+/* ---------------- Mesos ---------------- */
+
+static void on_registration_timeout(uv_timer_t *t)
+{
+    app_stop(t->data, 1, "Mesos has not registered the framework within max_registration_delay");
+}
+
+static void on_leading_timeout(uv_timer_t *t)
+{
+    app_stop(t->data, 0, "max_leading_duration has passed");
+}
+
+/* The framework's id is saved before anybody is told that we are active. */
+static void check_registered(struct app *a)
+{
+    if (a->state != LIFECYCLE_LEADER_AWAITING_REGISTRATION || !a->registered) return;
+    if (stream_durable(a->stream) < a->registered_after) return;
+    uv_timer_stop(&a->timers[TIMER_REGISTRATION]);
+    enter(a, LIFECYCLE_ACTIVE);
+}
+
+static void on_master_timer(uv_timer_t *t);
+
+static void on_driver_event(const struct sched_event *ev, void *arg)
+{
+    struct app *a = arg;
+    if (a->stopping) return;
+    struct sched_event copy = *ev;
+    uint64_t after = pipeline_step(a->pipeline, &copy);
+    if (ev->type == EV_REGISTERED) {
+        stat_set(a->registered_stat, 1);
+        a->registered = true;
+        a->registered_after = after;
+        check_registered(a);
+    } else if (ev->type == EV_DISCONNECTED) {
+        stat_set(a->registered_stat, 0);
+        start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
+    }
+}
+
+static void on_driver_fatal(const char *why, void *arg)
+{
+    app_stop(arg, 1, why);
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+    struct app *a = req->data;
+    a->resolving = false;
+    if (status == 0 && !a->stopping) {
+        char ip[INET_ADDRSTRLEN];
+        char pid[64];
+        const char *address = flag_text(a->flags, FLAG_mesos_master_address);
+        uv_ip4_name((struct sockaddr_in *)list->ai_addr, ip, sizeof(ip));
+        (void)snprintf(pid, sizeof(pid), "master@%s:%s", ip, strrchr(address, ':') + 1);
+        int rv = driver_set_master(a->driver, pid);
+        if (rv != 0) app_stop(a, 1, "the master's address is malformed");
+    } else if (!a->stopping) {
+        logline(LOG_WARN, "master_unresolved", "address=%s reason=\"%s\"",
+                flag_text(a->flags, FLAG_mesos_master_address), uv_strerror(status));
+        start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
+    }
+    uv_freeaddrinfo(list);
+}
+
+/* The address is looked up before each try: a master that comes back may have another one. */
+static void on_master_timer(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    if (a->resolving || driver_connected(a->driver)) return;
+    char host[256];
+    const char *address = flag_text(a->flags, FLAG_mesos_master_address);
+    (void)snprintf(host, sizeof(host), "%.*s", (int)(strrchr(address, ':') - address), address);
+    struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
+    a->resolve.data = a;
+    a->resolving = uv_getaddrinfo(a->loop, &a->resolve, on_resolved, host, NULL, &hints) == 0;
+    if (!a->resolving) start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
+}
+
+static int start_driver(struct app *a)
+{
+    const struct flags *f = a->flags;
+    struct buf url = { 0 };
+    buf_addf(&url, "%s://%s:%u", flag_text(f, FLAG_serverset_endpoint_name), a->settings->hostname.p, a->http_port);
+    struct driver_config c = {
+        .loop = a->loop,
+        .lp = a->lp,
+        .framework = { .user = flag_str(f, FLAG_executor_user),
+                       .name = flag_str(f, FLAG_framework_name),
+                       .id = sched_framework_id(a->sched),
+                       .hostname = a->settings->hostname,
+                       .webui_url = str_c(buf_cstr(&url)),
+                       .role = flag_str(f, FLAG_mesos_role),
+                       .failover_timeout_secs = (double)flag_ms(f, FLAG_framework_failover_timeout) / 1000,
+                       .checkpoint = true,
+                       .announce_principal = flag_bool(f, FLAG_framework_announce_principal),
+                       .revocable_resources = flag_bool(f, FLAG_receive_revocable_resources),
+                       .gpu_resources = flag_bool(f, FLAG_allow_gpu_resource),
+                       .partition_aware = flag_bool(f, FLAG_partition_aware) },
+        .principal = a->settings->principal,
+        .secret = a->settings->secret,
+        .executors = a->settings->executors,
+        .cluster_name = flag_str(f, FLAG_cluster_name),
+        .populate_discovery_info = flag_bool(f, FLAG_populate_discovery_info),
+        .seed = random_seed(),
+        .now_ms = app_now_ms,
+        .stats = a->stats,
+        .on_event = on_driver_event,
+        .on_fatal = on_driver_fatal,
+        .arg = a,
+    };
+    int rv = driver_new(&c, &a->driver);
+    buf_release(&url);
+    return rv;
+}
+
+/* ---------------- storage ---------------- */
+
+static int on_snapshot(const struct api_snapshot *snap, void *arg)
+{
+    struct app *a = arg;
+    return sched_apply_snapshot(a->sched, snap);
+}
+
+static int on_op(const struct api_op *op, void *arg)
+{
+    struct app *a = arg;
+    return sched_apply(a->sched, op);
+}
+
+static void on_durable(uint64_t index, void *arg)
+{
+    struct app *a = arg;
+    stat_set(a->queue_stat, (int64_t)stream_queued_bytes(a->stream));
+    if (a->stopping) return;
+    pipeline_durable(a->pipeline, index);
+    check_registered(a);
+}
+
+static void on_failed(const char *why, void *arg)
+{
+    app_stop(arg, 1, why);
+}
+
+static void on_snapshot_written(int err, void *arg)
+{
+    (void)arg;
+    if (err != 0 && err != ERR_CLOSED) logline(LOG_WARN, "snapshot_failed", "reason=\"%s\"", err_str(err));
+}
+
+static void on_snapshot_timer(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    int rv = stream_snapshot(a->stream, sched_store(a->sched), on_snapshot_written, a);
+    if (rv != 0) on_snapshot_written(rv, a);
+}
+
+/* The log is replayed and ours: lead. */
+static void on_ready(void *arg)
+{
+    struct app *a = arg;
+    const struct flags *f = a->flags;
+    if (a->stopping) return;
+    logline(LOG_INFO, "replayed", "tasks=%llu framework_id=%.*s",
+            (unsigned long long)store_task_count(sched_store(a->sched)), STR_ARG(sched_framework_id(a->sched)));
+    enter(a, LIFECYCLE_LEADER_AWAITING_REGISTRATION);
+    if (start_driver(a) != 0) {
+        app_stop(a, 1, "the Mesos driver can't be started");
+        return;
+    }
+    a->ready = true;
+    struct sched_event ev = { .type = EV_LEADING };
+    pipeline_step(a->pipeline, &ev);
+    start_timer(a, TIMER_MASTER, on_master_timer, 0, 0);
+    start_timer(a, TIMER_REGISTRATION, on_registration_timeout, flag_ms(f, FLAG_max_registration_delay), 0);
+    start_timer(a, TIMER_LEADING, on_leading_timeout, flag_ms(f, FLAG_max_leading_duration), 0);
+    int64_t interval = flag_ms(f, FLAG_dlog_snapshot_interval);
+    start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, interval, interval);
+}
+
+static int open_storage(struct app *a, struct buf *err)
+{
+    const struct flags *f = a->flags;
+    struct log_config lc = {
+        .loop = a->loop,
+        .path = flag_text(f, FLAG_native_log_file_path),
+        .quorum = (unsigned)flag_int(f, FLAG_native_log_quorum_size),
+        .seed = random_seed(),
+        .initialize = true,
+        .election_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_election_timeout),
+        .read_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_read_timeout),
+        .write_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_write_timeout),
+        .election_retries = (unsigned)flag_int(f, FLAG_native_log_election_retries),
+        .stats = a->stats,
+    };
+    int rv = log_open(&lc, &a->log, err);
+    if (rv != 0) return rv;
+    struct stream_config sc = {
+        .loop = a->loop,
+        .log = a->log,
+        .max_entry_bytes = (size_t)flag_bytes(f, FLAG_dlog_max_entry_size),
+        .now_ms = app_now_ms,
+        .stats = a->stats,
+        .on_snapshot = on_snapshot,
+        .on_op = on_op,
+        .on_ready = on_ready,
+        .on_durable = on_durable,
+        .on_failed = on_failed,
+        .arg = a,
+    };
+    return stream_new(&sc, &a->stream);
+}
+
+/* ---------------- signals, timers ---------------- */
+
+static void on_signal(uv_signal_t *s, int number)
+{
+    struct app *a = s->data;
+    if (++a->signals > 1) _exit(128 + number);
+    app_stop(a, 0, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    looplag_tick(&a->lag);
+    procstats_tick(a->stats, app_now_ms(NULL));
+    stats_tick(a->stats, app_now_ms(NULL));
+    logsink_flush();
+}
+
+static void on_watchdog(uv_timer_t *t)
+{
+    (void)t;
+    (void)sd_notify(0, "WATCHDOG=1");
+}
+
+static void start_handles(struct app *a)
+{
+    for (int i = 0; i < TIMER_COUNT; i++) {
+        uv_timer_init(a->loop, &a->timers[i]);
+        a->timers[i].data = a;
+    }
+    uv_signal_init(a->loop, &a->sigint);
+    uv_signal_init(a->loop, &a->sigterm);
+    a->sigint.data = a->sigterm.data = a;
+    uv_signal_start(&a->sigint, on_signal, SIGINT);
+    uv_signal_start(&a->sigterm, on_signal, SIGTERM);
+    looplag_start(&a->lag, a->loop, a->stats);
+    int64_t interval = flag_ms(a->flags, FLAG_stat_sampling_interval);
+    start_timer(a, TIMER_TICK, on_tick, interval, interval);
+    uint64_t usec;
+    if (sd_watchdog_enabled(0, &usec) > 0)
+        start_timer(a, TIMER_WATCHDOG, on_watchdog, (int64_t)(usec / 3000), (int64_t)(usec / 3000));
+}
+
+/* ---------------- start and end ---------------- */
+
+static void start_stats(struct app *a)
+{
+    const struct flags *f = a->flags;
+    a->stats = stats_new();
+    int64_t points = flag_ms(f, FLAG_stat_retention_period) / flag_ms(f, FLAG_stat_sampling_interval);
+    if (points < 1) points = 1;
+    if (points > LIMIT_STATS_POINTS) points = LIMIT_STATS_POINTS;
+    stats_retain(a->stats, (unsigned)points);
+    for (int i = 0; i < LIFECYCLE_COUNT; i++)
+        a->state_stats[i] = stats_intf(a->stats, "scheduler_lifecycle_%s", state_names[i]);
+    a->registered_stat = stats_int(a->stats, "framework_registered");
+    a->queue_stat = stats_int(a->stats, "log_queued_bytes");
+    stat_set(a->state_stats[a->state], 1);
+    procstats_start(a->stats, f, app_now_ms(NULL));
+}
+
+static void start_scheduler(struct app *a)
+{
+    a->settings->sched.seed = random_seed();
+    a->sched = sched_new(&a->settings->sched, a->stats);
+    struct pipeline_config pc = {
+        .sched = a->sched,
+        .stats = a->stats,
+        .now_ms = app_now_ms,
+        .append = append,
+        .durable = durable,
+        .effect = on_effect,
+        .reply = on_reply,
+        .stepped = arm_sched_timer,
+        .arg = a,
+    };
+    a->pipeline = pipeline_new(&pc);
+}
+
+int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct settings *settings,
+              struct buf *err_text)
+{
+    a->loop = loop;
+    a->flags = flags;
+    a->settings = settings;
+    start_stats(a);
+    start_scheduler(a);
+    start_handles(a);
+    enter(a, LIFECYCLE_PREPARING_STORAGE);
+    int rv = open_storage(a, err_text);
+    if (rv == 0) rv = listen_http(a, err_text);
+    if (rv == 0) rv = listen_libprocess(a, err_text);
+    if (rv != 0) return rv;
+    enter(a, LIFECYCLE_STORAGE_PREPARED);
+    (void)sd_notify(0, "READY=1");
+    stream_start(a->stream);
+    return 0;
+}
+
+static void end_at_once(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    logline(LOG_ERROR, "stop_timeout", "parts=%u", a->closing);
+    logsink_close();
+    _exit(a->exit_status ? a->exit_status : 1);
+}
+
+static void close_handles(struct app *a)
+{
+    for (int i = 0; i < TIMER_COUNT; i++) uv_close((uv_handle_t *)&a->timers[i], NULL);
+    uv_close((uv_handle_t *)&a->sigint, NULL);
+    uv_close((uv_handle_t *)&a->sigterm, NULL);
+    looplag_stop(&a->lag);
+}
+
+static void part_closed(void *arg);
+
+/* The log is closed behind the stream that writes to it, all else at once. */
+static void close_log(void *arg)
+{
+    struct app *a = arg;
+    a->stream = NULL;
+    if (a->log)
+        log_close(a->log, part_closed, a);
+    else
+        part_closed(a);
+}
+
+static void part_closed(void *arg)
+{
+    struct app *a = arg;
+    assert(a->closing > 0);
+    if (--a->closing == 0) close_handles(a);
+}
+
+/* libprocess carries the driver's last messages, so it goes behind it. */
+static void close_libprocess(void *arg)
+{
+    struct app *a = arg;
+    a->driver = NULL;
+    if (a->lp)
+        libprocess_close(a->lp, part_closed, a);
+    else
+        part_closed(a);
+}
+
+static void close_parts(uv_timer_t *t)
+{
+    struct app *a = t->data;
+    uv_timer_start(t, end_at_once, STOP_TIMEOUT_MS, 0);
+    a->closing = 3 + (a->http != NULL) + (a->thrift != NULL); /* one for this function */
+    if (a->http) http_server_close(a->http, part_closed, a);
+    if (a->thrift) http_server_close(a->thrift, part_closed, a);
+    if (a->driver)
+        driver_close(a->driver, true, close_libprocess, a);
+    else
+        close_libprocess(a);
+    if (a->stream)
+        stream_close(a->stream, close_log, a);
+    else
+        close_log(a);
+    part_closed(a);
+}
+
+void app_stop(struct app *a, int exit_status, const char *why)
+{
+    if (a->stopping) return;
+    logline(exit_status ? LOG_ERROR : LOG_INFO, "stopping", "status=%d reason=\"%s\"", exit_status, why);
+    (void)sd_notify(0, "STOPPING=1");
+    enter(a, LIFECYCLE_DEAD);
+    for (int i = 0; i < TIMER_COUNT; i++) uv_timer_stop(&a->timers[i]);
+    a->stopping = true;
+    a->exit_status = exit_status;
+    /* Not at once: the part that calls may be in the middle of something. */
+    uv_timer_start(&a->timers[TIMER_STOP], close_parts, 0, 0);
+}
+
+void app_free(struct app *a)
+{
+    if (a->pipeline) pipeline_free(a->pipeline);
+    rpc_free_calls(a);
+    if (a->sched) sched_free(a->sched);
+    if (a->stats) stats_free(a->stats);
+}

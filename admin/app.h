@@ -1,0 +1,114 @@
+/* The running scheduler: what its parts are and how it lives, from start over leadership to the end. One process
+ * leads at most once: there is no way back from a leader, whatever goes wrong ends the process and its supervisor
+ * starts a new one.
+ *
+ *   IDLE ─► PREPARING_STORAGE ─► STORAGE_PREPARED ─► LEADER_AWAITING_REGISTRATION ─► ACTIVE ─► DEAD
+ *                log_open             elected             replayed, Mesos driver runs      registered
+ *
+ * app.c holds the life and the data path, listen.c the ports, http.c and endpoints*.c what is served on them. */
+#ifndef AURORA_ADMIN_APP_H
+#define AURORA_ADMIN_APP_H
+
+#include "admin/looplag.h"
+#include "admin/pipeline.h"
+#include "admin/settings.h"
+#include "core/stats.h"
+#include "log/log.h"
+#include "log/stream.h"
+#include "mesos/driver.h"
+#include "net/http.h"
+#include "net/libprocess.h"
+
+#include <uv.h>
+
+#define LIFECYCLE_MAP(X)                                                                                               \
+    X(IDLE)                                                                                                            \
+    X(PREPARING_STORAGE)                                                                                               \
+    X(STORAGE_PREPARED)                                                                                                \
+    X(LEADER_AWAITING_REGISTRATION)                                                                                    \
+    X(ACTIVE)                                                                                                          \
+    X(DEAD)
+
+enum lifecycle {
+#define X(name) LIFECYCLE_##name,
+    LIFECYCLE_MAP(X)
+#undef X
+        LIFECYCLE_COUNT
+};
+
+enum app_timer {
+    TIMER_SCHED,        /* sched_timeout() */
+    TIMER_TICK,         /* statistics */
+    TIMER_SNAPSHOT,     /* dlog_snapshot_interval */
+    TIMER_REGISTRATION, /* max_registration_delay */
+    TIMER_LEADING,      /* max_leading_duration */
+    TIMER_MASTER,       /* the master's address is looked up (again) */
+    TIMER_WATCHDOG,     /* systemd's */
+    TIMER_STOP,         /* an orderly end that takes too long */
+    TIMER_COUNT
+};
+
+struct rpc_call;
+
+struct app {
+    uv_loop_t *loop;
+    const struct flags *flags;
+    struct settings *settings;
+    struct stats *stats;
+    struct looplag lag;
+
+    struct sched *sched;
+    struct pipeline *pipeline;
+    struct log *log;
+    struct stream *stream;
+    struct libprocess *lp;
+    struct driver *driver; /* NULL until storage is replayed */
+    struct http_server *http;
+    struct http_server *thrift; /* -thrift_port; NULL without */
+    struct rpc_call *calls;     /* that wait for their answer */
+
+    enum lifecycle state;
+    bool ready;    /* storage is replayed: the scheduler may be stepped */
+    bool stopping; /* nothing is stepped or answered any more */
+    int exit_status;
+    bool registered;           /* has been at least once */
+    uint64_t registered_after; /* index of the step that registered us */
+    struct stat *state_stats[LIFECYCLE_COUNT], *registered_stat, *queue_stat;
+
+    uv_timer_t timers[TIMER_COUNT];
+    uv_signal_t sigint, sigterm;
+    uv_getaddrinfo_t resolve;
+    bool resolving;
+    int signals;
+    unsigned closing;                              /* parts that are still closing */
+    char http_address[64], libprocess_address[64]; /* ip:port as printed */
+    uint16_t http_port;
+};
+
+/* Opens everything and starts the life; *a is zeroed. On failure one line is in err_text; app_stop(), uv_run() and
+ * app_free() are due in either case. Flags and settings must outlive *a. Blocks on the log's folder (start-up only). */
+int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct settings *settings,
+              struct buf *err_text);
+/* Ends: tasks keep running, what is not durable is dropped. Once; later calls do nothing. */
+void app_stop(struct app *a, int exit_status, const char *why);
+/* Frees what is left, behind uv_run(). */
+void app_free(struct app *a);
+
+const char *lifecycle_name(enum lifecycle state);
+/* Epoch, ms; fits the now_ms of the rooms. */
+int64_t app_now_ms(void *arg);
+/* A command may be stepped; else *why says what to answer with ERROR_TRANSIENT. */
+bool app_accepts_command(const struct app *a, const char **why);
+
+/* ---- listen.c: ports. Each gives one line on failure. ---- */
+int listen_http(struct app *a, struct buf *err_text);
+int listen_libprocess(struct app *a, struct buf *err_text);
+
+/* ---- http.c ---- */
+void http_on_request(struct http_request *r, void *app);
+/* Passes an answer of the scheduler on; see pipeline_config.reply. */
+void rpc_on_reply(struct app *a, uint64_t cookie, const struct api_response *response, struct held *h);
+/* Forgets calls whose answer will not come. */
+void rpc_free_calls(struct app *a);
+
+#endif
