@@ -69,5 +69,20 @@
 
 /* Points of one time series of /graphdata, whatever the flags ask for. */
 #define LIMIT_STATS_POINTS 86400
+/* mesos-local. Agents; ids of torn-down frameworks that stay dead (Mesos: 50); updates of one task that wait for acknowledgement;
+ * how long an agent waits for one, at first and at most; from SIGTERM to SIGKILL where nobody says; a simulated
+ * executor's life after its last task; its HTTP answers: bytes of one read of a file (Mesos: 16 pages) and of a whole one. */
+#define LIMIT_LOCAL_AGENTS 100000
+#define LIMIT_LOCAL_COMPLETED_FRAMEWORKS 50
+#define LIMIT_LOCAL_TASK_UPDATES 64
+#define LIMIT_LOCAL_UPDATE_RETRY_MS 10000
+#define LIMIT_LOCAL_UPDATE_RETRY_MAX_MS 600000
+#define LIMIT_LOCAL_KILL_GRACE_MS 3000
+#define LIMIT_LOCAL_EXECUTOR_LINGER_MS 100
+#define LIMIT_LOCAL_READ_BYTES 65536
+#define LIMIT_LOCAL_DOWNLOAD_BYTES (64u << 20)
+/* Rules about what becomes of messages, and messages that such a rule holds back. */
+#define LIMIT_LOCAL_FAULTS 64
+#define LIMIT_LOCAL_HELD_MESSAGES 10000
 
 #endif
