@@ -65,7 +65,8 @@ TOOLS := $(patsubst test/lib/tool_%.c,$(B)/test/tool_%,$(TOOL_SRC))
 BENCH_SRC := $(wildcard test/bench/*.c)
 BENCH := $(patsubst test/bench/%.c,$(B)/test/bench_%,$(BENCH_SRC))
 TESTLIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard test/lib/*.c))
-TESTLIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(TESTLIB_SRC))
+# An archive, so that a test takes only what it uses and needs no more rooms than its own.
+TESTLIB := $(B)/libtest.a
 
 .PHONY: all run test asan sim fuzz fuzz-build bench tidy format check-layers install dist clean help deps deps-test unit check
 .DEFAULT_GOAL := all
@@ -119,13 +120,15 @@ $(B)/mesos-local: $(OBJ)/mesos/local/main.o $(LIBS_local)
 
 # ---- tests: the part of the name before the first _ says which rooms are linked ----
 testroom = $(firstword $(subst _, ,$(1)))
-$(B)/test/%: $(OBJ)/test/unit/%.o $(TESTLIB_OBJ) $(foreach r,$(ROOMS),$(call lib,$(r))) $(B)/libllhttp.a
+$(TESTLIB): $(TESTLIB_SRC:%.c=$(OBJ)/%.o)
+	@rm -f $@ && ar rcs $@ $^
+$(B)/test/%: $(OBJ)/test/unit/%.o $(TESTLIB) $(foreach r,$(ROOMS),$(call lib,$(r))) $(B)/libllhttp.a
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS_$(call testroom,$*)) -lcmocka \
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(TESTLIB) $(LIBS_$(call testroom,$*)) -lcmocka \
 	    $(if $(filter core,$(call testroom,$*)),-lm,$(LDLIBS)) -o $@
-$(B)/test/sim_%: $(OBJ)/test/sim/%.o $(TESTLIB_OBJ) $(LIBS_admin)
+$(B)/test/sim_%: $(OBJ)/test/sim/%.o $(TESTLIB) $(LIBS_admin)
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS_admin) -lcmocka $(LDLIBS) -o $@
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(TESTLIB) $(LIBS_admin) -lcmocka $(LDLIBS) -o $@
 $(B)/test/tool_%: $(OBJ)/test/lib/tool_%.o $(LIBS_admin) $(call lib,mesos/local)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call lib,mesos/local) $(LIBS_admin) $(LDLIBS) -o $@
