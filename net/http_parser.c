@@ -135,13 +135,38 @@ static int on_header_value(llhttp_t *ll, const char *at, size_t n)
     return grow_head(p, n);
 }
 
+/* The path of the target, also of one in absolute form (http://host/path?query). A path that does not end where the
+ * target does is copied, so that it too has its NUL. Returns its offset in `head`. */
+static size_t find_path(struct http_msg *m)
+{
+    const char *at = (const char *)m->head.data, *end = at + m->target.n;
+    if (m->target.n >= 7 && !strncasecmp(at, "http://", 7)) {
+        at += 7;
+        while (at < end && *at != '/' && *at != '?') at++;
+    }
+    const char *q = memchr(at, '?', (size_t)(end - at));
+    size_t off = (size_t)(at - (const char *)m->head.data);
+    m->path.n = (uint32_t)((q ? q : end) - at);
+    if (!q) return off;
+    m->query.n = (uint32_t)(end - q - 1);
+    size_t copy = m->head.len;
+    memcpy(buf_reserve(&m->head, m->path.n + 1), m->head.data + off, m->path.n);
+    m->head.data[copy + m->path.n] = 0;
+    buf_commit(&m->head, m->path.n + 1);
+    return copy;
+}
+
 /* Now that `head` does not move any more, lengths become strs: the texts lie one behind the other. */
 static void place_texts(struct http_msg *m)
 {
-    const char *at = (const char *)m->head.data;
-    if (m->method.p) {
+    bool request = m->method.p;
+    size_t path = request ? find_path(m) : 0;
+    const char *base = (const char *)m->head.data, *at = base;
+    if (request) {
         m->target.p = at;
         at += m->target.n + 1;
+        m->path.p = base + path;
+        if (path > m->target.n) m->query.p = m->target.p + m->target.n - m->query.n;
     }
     for (uint32_t i = 0; i < m->n_headers; i++) {
         m->headers[i].name.p = at;
@@ -149,20 +174,7 @@ static void place_texts(struct http_msg *m)
         m->headers[i].value.p = at;
         at += m->headers[i].value.n + 1;
     }
-    assert(at == (const char *)m->head.data + m->head.len);
-}
-
-/* Splits the target, also one in absolute form (http://host/path?query). */
-static void split_target(struct http_msg *m)
-{
-    const char *p = m->target.p, *end = p + m->target.n;
-    if (m->target.n >= 7 && !strncasecmp(p, "http://", 7)) {
-        p += 7;
-        while (p < end && *p != '/' && *p != '?') p++;
-    }
-    const char *q = memchr(p, '?', (size_t)(end - p));
-    m->path = (struct str){ p, (uint32_t)((q ? q : end) - p) };
-    if (q) m->query = (struct str){ q + 1, (uint32_t)(end - q - 1) };
+    assert(at == base + (path > m->target.n ? path : m->head.len));
 }
 
 static int on_headers_complete(llhttp_t *ll)
@@ -174,7 +186,6 @@ static int on_headers_complete(llhttp_t *ll)
     m->minor = ll->http_minor;
     m->status = ll->status_code;
     place_texts(m);
-    if (m->method.p) split_target(m);
     p->headers_done = true;
     /* We never change protocols; the body of a request that asks for it is a body. */
     ll->upgrade = 0;

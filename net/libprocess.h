@@ -82,5 +82,7 @@ void lp_relink(struct lp_process *p, const struct upid *peer);
 /* Requests on the port that are not messages: by default 404. */
 struct http_request;
 void libprocess_on_http(struct libprocess *lp, void (*fn)(struct http_request *r, void *arg), void *arg);
+/* For those that are not answered at once (http_server_config.on_abandoned), with the same arg. */
+void libprocess_on_http_abandoned(struct libprocess *lp, void (*fn)(struct http_request *r, void *arg));
 
 #endif

@@ -49,6 +49,30 @@ static inline struct peer peer_open(uv_loop_t *loop, uint16_t port)
     return p;
 }
 
+/* A listening socket; peers of ours are what it accepts. */
+static inline int peer_listen(uint16_t *ret_port, int backlog)
+{
+    struct sockaddr_in a = peer_addr(0);
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) || listen(fd, backlog)) abort();
+    if (getsockname(fd, (struct sockaddr *)&a, &n)) abort();
+    *ret_port = ntohs(a.sin_port);
+    return fd;
+}
+
+static inline bool peer_accept_(int listener, struct peer *p)
+{
+    p->fd = accept(listener, NULL, NULL);
+    return p->fd >= 0;
+}
+
+static inline bool peer_accept(uv_loop_t *loop, int listener, struct peer *ret)
+{
+    *ret = (struct peer){ .loop = loop, .fd = -1 };
+    return RUN_UNTIL(loop, peer_accept_(listener, ret));
+}
+
 static inline void peer_close(struct peer *p)
 {
     if (p->fd >= 0) close(p->fd);
