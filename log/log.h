@@ -1,6 +1,7 @@
-/* The replicated log on the loop: this process's replica (votes and stores), coordinator (writes), recovery and
- * catch-up, wired to LMDB storage and, for more than one replica, to peers through `send`. The roles themselves are
- * pure state machines: log/replica.h, log/coordinator.h. Messages are Mesos's (reference: replicated-log). */
+/* The replicated log on the loop: this process's replica (votes and stores), its coordinator (writes), LMDB storage
+ * and, for more than one replica, the peers that `send` reaches. The roles themselves are pure state machines:
+ * log/replica.h, log/coordinator.h; the replica's commits are batched by log/local.h. Messages are Mesos's (reference:
+ * replicated-log). */
 #ifndef AURORA_LOG_LOG_H
 #define AURORA_LOG_LOG_H
 
@@ -19,18 +20,22 @@ struct log_config {
     uint64_t seed;
     bool initialize; /* an empty folder becomes a VOTING replica at once (single-replica use); else recovery is awaited
                       */
-    uint64_t election_timeout_ms, read_timeout_ms, write_timeout_ms;
+    uint64_t election_timeout_ms, read_timeout_ms, write_timeout_ms; /* of one attempt, one slice, one write */
     unsigned election_retries;
     uint64_t map_bytes;  /* LMDB's address space; 0 = default */
     struct stats *stats; /* may be NULL */
-    /* For the replicated log: messages to peers; NULL with quorum 1. */
-    void (*send)(uint64_t peer, const char *name, const void *body, size_t n, void *arg);
+
+    /* For the replicated log; NULL with quorum 1. Sends a message to the pid `to`: from "log-replica(1)" if request is
+     * 0, else from an id of its own per (request, to), as libprocess's `__req_res__(N)`, whose first answer goes to
+     * log_answer(). */
+    void (*send)(uint64_t request, const char *to, const char *name, const void *body, size_t n, void *arg);
     void *arg;
 };
 
 /* Opens storage and reads its state. Blocks (start-up only). ERR_FOREIGN, ERR_CORRUPT, ERR_NOSPACE, ERR_IO, ERR_BUSY
  * (another process has it open), ERR_INVALID (quorum contradicts what is stored), each with what to do in err_text. */
 int log_open(const struct log_config *c, struct log **ret, struct buf *err_text);
+/* Stores what waits to be stored. Requests that are under way get ERR_CLOSED first. */
 void log_close(struct log *l, void (*cb)(void *arg), void *arg);
 
 /* Caller-owned request; cb once, later. */
@@ -50,9 +55,22 @@ void log_append(struct log *l, struct log_req *r, const void *bytes, size_t n);
 /* Positions below `to` are gone; to must not be above the last written position. */
 void log_truncate(struct log *l, struct log_req *r, uint64_t to);
 
-/* Reads entries [from, to], in order: on_entry for each APPEND (NOPs and truncations are left out), then r->cb. A few
- * per slice. on_entry returning non-zero stops with that error. */
+/* Reads entries [from, to], in order: on_entry for each APPEND (NOPs and truncations are left out), then r->cb. About
+ * a megabyte per slice. on_entry returning non-zero stops with that error. One at a time. ERR_INVALID: not all of the
+ * range is known here. */
 void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
               int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg), void *arg);
+
+/* What the last storage failure was, for people; "" if there was none. */
+const char *log_error(const struct log *l);
+
+/* ---- for the replicated log ---- */
+
+/* The pids of all other replicas, "log-replica(1)@ip:port". Copied. ERR_TOO_BIG. */
+int log_set_peers(struct log *l, const char *const *pids, unsigned n);
+/* A message to "log-replica(1)". Unknown or malformed ones are dropped: ERR_NOT_FOUND, ERR_MALFORMED, ERR_FULL. */
+int log_request(struct log *l, const char *from, struct str name, const void *body, size_t n);
+/* The answer of the peer `from` to a request that was sent. */
+int log_answer(struct log *l, uint64_t request, const char *from, struct str name, const void *body, size_t n);
 
 #endif

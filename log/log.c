@@ -1,0 +1,555 @@
+#include "log/log.h"
+
+#include "core/err.h"
+#include "core/logline.h"
+#include "log/coordinator.h"
+#include "log/local.h"
+#include "log/wire.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Memory that one decoded message of a peer may take. */
+#define LOG_MESSAGE_BYTES   ((size_t)512 << 20)
+#define LOG_FILL_TIMEOUT_MS 10000
+
+enum operation { OPERATION_NONE, OPERATION_ELECT, OPERATION_APPEND, OPERATION_TRUNCATE };
+
+struct timing {
+    struct stat_timer *time;
+    struct stat *timeouts, *failures;
+};
+
+struct log {
+    struct log_config c;
+    struct storage *storage;
+    struct replica replica;
+    struct coordinator coordinator;
+    struct local *local;
+    uv_timer_t timer; /* the coordinator's deadline */
+    uv_timer_t soon;  /* results that were known at once */
+    uv_timer_t slow;  /* a slice of a read takes too long */
+
+    enum operation operation;
+    struct log_req *req;
+    uint64_t started_ns;
+    int result; /* of req, when `soon` runs for it */
+
+    struct log_req *read_req;
+    uint64_t read_from, read_to, read_started_ns;
+    int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg);
+    void *entry_arg;
+    int read_result;
+    bool read_over; /* `soon` runs for it */
+    bool slice;     /* the local is asked for one */
+
+    char *peers[COORDINATOR_MEMBERS_MAX]; /* member numbers 1, 2, ... */
+    unsigned n_peers;
+
+    int failure; /* of the storage */
+    struct buf error;
+    bool driving, again, closing;
+    int handles;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+    struct timing append, truncate, read;
+    struct stat *skipped;
+};
+
+static void drive(struct log *l);
+
+/* ---- results ---- */
+
+static void count(struct timing *t, uint64_t started_ns, int err)
+{
+    if (!t->time) return;
+    stat_timer_add(t->time, (int64_t)(uv_hrtime() - started_ns));
+    if (err == ERR_TIMEOUT)
+        stat_add(t->timeouts, 1);
+    else if (err)
+        stat_add(t->failures, 1);
+}
+
+static void finish(struct log *l, int err)
+{
+    struct log_req *r = l->req;
+    if (l->operation == OPERATION_APPEND) count(&l->append, l->started_ns, err);
+    if (l->operation == OPERATION_TRUNCATE) count(&l->truncate, l->started_ns, err);
+    l->req = NULL;
+    l->operation = OPERATION_NONE;
+    r->cb(r, err);
+}
+
+static void finish_read(struct log *l, int err)
+{
+    struct log_req *r = l->read_req;
+    count(&l->read, l->read_started_ns, err);
+    l->read_req = NULL;
+    l->read_over = false;
+    r->cb(r, err);
+}
+
+static void on_soon(uv_timer_t *t)
+{
+    struct log *l = t->data;
+    if (l->result && l->req) {
+        int err = l->result;
+        l->result = 0;
+        finish(l, err);
+    }
+    if (l->read_over) finish_read(l, l->read_result);
+}
+
+static void finish_soon(struct log *l, int err)
+{
+    l->result = err;
+    uv_timer_start(&l->soon, on_soon, 0, 0);
+}
+
+static void read_over(struct log *l, int err)
+{
+    l->read_over = true;
+    l->read_result = err;
+    uv_timer_start(&l->soon, on_soon, 0, 0);
+}
+
+/* ---- the coordinator's outputs ---- */
+
+static void to_peers(struct log *l, uint64_t request, const struct message *m)
+{
+    if (!l->n_peers) return;
+    struct buf body = { 0 };
+    message_encode(m, &body);
+    for (unsigned i = 0; i < l->n_peers; i++)
+        l->c.send(request, l->peers[i], message_name(m->kind), body.data, body.len, l->c.arg);
+    buf_release(&body);
+}
+
+/* The own replica gets it in-process; a failed one is as silent as a lost peer. */
+static void broadcast(struct log *l, uint64_t request, const struct message *m)
+{
+    (void)local_deliver(l->local, m, (struct local_origin){ .request = request });
+    to_peers(l, request, m);
+    l->again = true;
+}
+
+static void carry_out(struct log *l, const struct coordinator_output *out)
+{
+    if (out->has_learned) broadcast(l, 0, &out->learned);
+    if (out->has_request) broadcast(l, out->request, &out->message);
+    if (!out->done) return;
+    l->again = true;
+    l->req->position = out->position;
+    l->req->begin = l->replica.begin;
+    finish(l, out->err && l->failure ? l->failure : out->err);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    drive(t->data);
+}
+
+static void arm(struct log *l)
+{
+    uint64_t at = coordinator_deadline(&l->coordinator), now = uv_now(l->c.loop);
+    if (l->closing || at == UINT64_MAX)
+        uv_timer_stop(&l->timer);
+    else
+        uv_timer_start(&l->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+/* Lets the replica and the coordinator get on until neither can. Calls of users and results come in between: they only
+ * set `again`. */
+static void drive(struct log *l)
+{
+    struct coordinator_output out;
+    l->again = true;
+    if (l->driving) return;
+    l->driving = true;
+    while (l->again) {
+        l->again = false;
+        local_pump(l->local);
+        if (l->closing) break;
+        coordinator_advance(&l->coordinator, uv_now(l->c.loop), &out);
+        carry_out(l, &out);
+    }
+    l->driving = false;
+    arm(l);
+}
+
+/* ---- the replica's outputs ---- */
+
+static void on_answer(const struct local_origin *o, const struct message *answer, void *arg)
+{
+    struct log *l = arg;
+    struct coordinator_output out;
+    struct buf body = { 0 };
+    if (!o->peer) {
+        coordinator_answer(&l->coordinator, o->request, 0, answer, uv_now(l->c.loop), &out);
+        carry_out(l, &out);
+        return;
+    }
+    message_encode(answer, &body);
+    l->c.send(0, o->peer, message_name(answer->kind), body.data, body.len, l->c.arg);
+    buf_release(&body);
+}
+
+static void on_changed(void *arg)
+{
+    struct log *l = arg;
+    l->again = true;
+}
+
+static void on_ready(void *arg)
+{
+    drive(arg);
+}
+
+/* The disk does not take it: whatever is under way cannot succeed, and nothing will. */
+static void on_failed(int err, const char *why, void *arg)
+{
+    struct log *l = arg;
+    l->failure = err;
+    buf_reset(&l->error);
+    buf_adds(&l->error, why);
+    (void)buf_cstr(&l->error);
+    logline(LOG_ERROR, "log_storage_failed", "path=%s error=\"%s\"", l->c.path, why);
+    coordinator_demote(&l->coordinator);
+    if (l->req) finish_soon(l, err);
+}
+
+const char *log_error(const struct log *l)
+{
+    return l->error.len ? (const char *)l->error.data : "";
+}
+
+/* ---- opening and closing ---- */
+
+static void restore_action(const struct action *a, void *arg)
+{
+    struct log *l = arg;
+    replica_restore_action(&l->replica, a);
+}
+
+static int check_quorum(const struct log_config *c, const struct storage_metadata *m, struct buf *err_text)
+{
+    if (!m->quorum || m->quorum == c->quorum) return 0;
+    if (err_text)
+        buf_addf(
+            err_text,
+            "log folder %s belongs to a log with quorum size %u, but -native_log_quorum_size is %u: all schedulers "
+            "must use the same size, or acknowledged changes can be lost; set it to %u",
+            c->path, m->quorum, c->quorum, m->quorum);
+    return ERR_INVALID;
+}
+
+static int store_first_metadata(struct log *l, struct buf *err_text)
+{
+    struct storage_metadata m = { l->replica.status, l->replica.promised, l->c.quorum };
+    int err = storage_write(l->storage, &(struct storage_batch){ .metadata = &m });
+    if (err && err_text) buf_addf(err_text, "log folder %s: %s", l->c.path, storage_error(l->storage));
+    return err;
+}
+
+static int restore(struct log *l, struct buf *err_text)
+{
+    struct storage_metadata m = { REPLICA_EMPTY, 0, 0 };
+    bool stored = storage_metadata(l->storage, &m);
+    int err = check_quorum(&l->c, &m, err_text);
+    if (err) return err;
+    replica_restore_metadata(&l->replica, m.status, m.promised);
+    err = storage_restore(l->storage, restore_action, l, err_text);
+    if (err) return err;
+    bool initialize = l->c.initialize && m.status == REPLICA_EMPTY && l->replica.end == 0;
+    if (initialize) l->replica.status = REPLICA_VOTING;
+    return initialize || !stored ? store_first_metadata(l, err_text) : 0;
+}
+
+static void timing_init(struct timing *t, struct stats *s, const char *what)
+{
+    char name[64];
+    int n = snprintf(name, sizeof(name), "scheduler_log_native_%s", what);
+    assert(n > 0);
+    t->time = stats_timer(s, name, "nanos");
+    t->timeouts = stats_intf(s, "%s_timeouts", name);
+    t->failures = stats_intf(s, "%s_failures", name);
+}
+
+static void stats_init(struct log *l)
+{
+    if (!l->c.stats) return;
+    timing_init(&l->append, l->c.stats, "append");
+    timing_init(&l->truncate, l->c.stats, "truncate");
+    timing_init(&l->read, l->c.stats, "read");
+    l->skipped = stats_int(l->c.stats, "scheduler_log_native_native_entries_skipped");
+}
+
+static void start_roles(struct log *l)
+{
+    const struct log_config *c = &l->c;
+    struct coordinator_config coordinator = { .quorum = c->quorum,
+                                              .seed = c->seed,
+                                              .election_timeout_ms = c->election_timeout_ms,
+                                              .election_attempts = c->election_retries,
+                                              .write_timeout_ms = c->write_timeout_ms,
+                                              .fill_timeout_ms = LOG_FILL_TIMEOUT_MS };
+    struct local_config local = { .loop = c->loop,
+                                  .storage = l->storage,
+                                  .replica = &l->replica,
+                                  .quorum = c->quorum,
+                                  .stats = c->stats,
+                                  .on_answer = on_answer,
+                                  .on_changed = on_changed,
+                                  .on_failed = on_failed,
+                                  .on_ready = on_ready,
+                                  .arg = l };
+    coordinator_init(&l->coordinator, &coordinator, &l->replica);
+    l->local = local_new(&local);
+    uv_timer_init(c->loop, &l->timer);
+    uv_timer_init(c->loop, &l->soon);
+    uv_timer_init(c->loop, &l->slow);
+    l->timer.data = l->soon.data = l->slow.data = l;
+    stats_init(l);
+}
+
+static void log_free(struct log *l)
+{
+    storage_close(l->storage);
+    replica_release(&l->replica);
+    coordinator_release(&l->coordinator);
+    for (unsigned i = 0; i < l->n_peers; i++) free(l->peers[i]);
+    buf_release(&l->error);
+    free((void *)l->c.path);
+    free(l);
+}
+
+int log_open(const struct log_config *c, struct log **ret, struct buf *err_text)
+{
+    assert(c->quorum >= 1);
+    struct log *l = xcalloc(1, sizeof(*l));
+    l->c = *c;
+    l->c.path = xstrdup(c->path);
+    replica_init(&l->replica);
+    int err = storage_open(c->path, c->map_bytes, &l->storage, err_text);
+    if (!err) err = restore(l, err_text);
+    if (err) {
+        log_free(l);
+        return err;
+    }
+    start_roles(l);
+    *ret = l;
+    return 0;
+}
+
+static void on_handle_closed(struct log *l)
+{
+    if (--l->handles) return;
+    void (*cb)(void *arg) = l->close_cb;
+    void *arg = l->close_arg;
+    log_free(l);
+    cb(arg);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    on_handle_closed(h->data);
+}
+
+static void on_local_closed(void *arg)
+{
+    on_handle_closed(arg);
+}
+
+void log_close(struct log *l, void (*cb)(void *arg), void *arg)
+{
+    assert(!l->closing);
+    l->closing = true;
+    l->close_cb = cb;
+    l->close_arg = arg;
+    coordinator_demote(&l->coordinator);
+    if (l->req) finish(l, ERR_CLOSED);
+    if (l->read_req) finish_read(l, ERR_CLOSED);
+    l->handles = 4;
+    uv_close((uv_handle_t *)&l->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&l->soon, on_timer_closed);
+    uv_close((uv_handle_t *)&l->slow, on_timer_closed);
+    local_close(l->local, on_local_closed, l);
+    if (!l->driving) local_pump(l->local);
+}
+
+/* ---- writing ---- */
+
+static bool begin(struct log *l, struct log_req *r, enum operation o, enum coordinator_state needed)
+{
+    assert(!l->req);
+    assert(!l->closing);
+    l->req = r;
+    l->operation = o;
+    l->started_ns = uv_hrtime();
+    if (!l->failure && l->coordinator.state == needed) return true;
+    finish_soon(l, l->failure ? l->failure : ERR_REJECTED);
+    return false;
+}
+
+void log_elect(struct log *l, struct log_req *r)
+{
+    struct coordinator_output out;
+    if (l->coordinator.state == COORDINATOR_ELECTED) coordinator_demote(&l->coordinator);
+    if (!begin(l, r, OPERATION_ELECT, COORDINATOR_IDLE)) return;
+    coordinator_elect(&l->coordinator, uv_now(l->c.loop), &out);
+    carry_out(l, &out);
+    drive(l);
+}
+
+static void write_action(struct log *l, struct log_req *r, enum operation o, const struct action *a)
+{
+    struct coordinator_output out;
+    if (!begin(l, r, o, COORDINATOR_ELECTED)) return;
+    coordinator_write(&l->coordinator, a, uv_now(l->c.loop), &out);
+    carry_out(l, &out);
+    drive(l);
+}
+
+void log_append(struct log *l, struct log_req *r, const void *bytes, size_t n)
+{
+    write_action(l, r, OPERATION_APPEND, &(struct action){ .type = ACTION_APPEND, .bytes = bytes, .n = n });
+}
+
+void log_truncate(struct log *l, struct log_req *r, uint64_t to)
+{
+    write_action(l, r, OPERATION_TRUNCATE, &(struct action){ .type = ACTION_TRUNCATE, .to = to });
+}
+
+/* ---- reading ---- */
+
+static void on_records(int err, const struct local_records *r, void *arg);
+
+static void on_slow(uv_timer_t *t)
+{
+    struct log *l = t->data;
+    if (l->read_req && !l->read_over) finish_read(l, ERR_TIMEOUT);
+}
+
+static void read_on(struct log *l)
+{
+    l->slice = true;
+    if (l->c.read_timeout_ms) uv_timer_start(&l->slow, on_slow, l->c.read_timeout_ms, 0);
+    local_read(l->local, l->read_from, l->read_to, on_records, l);
+    drive(l);
+}
+
+static int give_records(struct log *l, const struct local_records *r)
+{
+    int err = 0;
+    for (size_t i = 0; i < r->n && !err; i++) {
+        const struct action *a = &r->v[i];
+        if (a->type == ACTION_APPEND)
+            err = l->on_entry(a->position, a->bytes, a->n, l->entry_arg);
+        else if (l->skipped)
+            stat_add(l->skipped, 1);
+    }
+    return err;
+}
+
+static void on_records(int err, const struct local_records *r, void *arg)
+{
+    struct log *l = arg;
+    l->slice = false;
+    if (l->closing || !l->read_req) return; /* the request has had its ERR_CLOSED or ERR_TIMEOUT */
+    uv_timer_stop(&l->slow);
+    if (err && err != ERR_CLOSED) {
+        buf_reset(&l->error);
+        buf_adds(&l->error, storage_error(l->storage));
+        (void)buf_cstr(&l->error);
+    }
+    if (!err) err = give_records(l, r);
+    if (l->closing || !l->read_req) return;
+    l->read_from = err ? l->read_from : r->next;
+    if (err || l->read_from > l->read_to)
+        read_over(l, err);
+    else
+        read_on(l);
+}
+
+void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
+              int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg), void *arg)
+{
+    assert(!l->read_req);
+    assert(!l->closing);
+    l->read_req = r;
+    l->read_from = from;
+    l->read_to = to;
+    l->on_entry = on_entry;
+    l->entry_arg = arg;
+    l->read_started_ns = uv_hrtime();
+    bool known =
+        from >= l->replica.begin && to <= l->replica.end && replica_next_missing(&l->replica, from, to) == UINT64_MAX;
+    if (from > to)
+        read_over(l, 0);
+    else if (l->failure || l->slice)
+        read_over(l, l->failure ? l->failure : ERR_BUSY);
+    else if (!known)
+        read_over(l, ERR_INVALID);
+    else
+        read_on(l);
+}
+
+/* ---- peers ---- */
+
+int log_set_peers(struct log *l, const char *const *pids, unsigned n)
+{
+    if (n >= COORDINATOR_MEMBERS_MAX) return ERR_TOO_BIG;
+    assert(!n || l->c.send);
+    for (unsigned i = 0; i < l->n_peers; i++) free(l->peers[i]);
+    for (unsigned i = 0; i < n; i++) l->peers[i] = xstrdup(pids[i]);
+    l->n_peers = n;
+    coordinator_members(&l->coordinator, n + 1);
+    drive(l);
+    return 0;
+}
+
+static int decode(struct str name, const void *body, size_t n, struct arena *a, struct message *ret)
+{
+    enum message_kind kind;
+    int err = message_kind_of(name, &kind);
+    return err ? err : message_decode(kind, body, n, a, ret);
+}
+
+static bool is_request(enum message_kind k)
+{
+    return k == MESSAGE_PROMISE_REQUEST || k == MESSAGE_WRITE_REQUEST || k == MESSAGE_LEARNED ||
+           k == MESSAGE_RECOVER_REQUEST;
+}
+
+int log_request(struct log *l, const char *from, struct str name, const void *body, size_t n)
+{
+    struct arena a = { .max_bytes = LOG_MESSAGE_BYTES };
+    struct message m;
+    int err = decode(name, body, n, &a, &m);
+    if (!err && !is_request(m.kind)) err = ERR_NOT_FOUND;
+    if (!err) err = local_deliver(l->local, &m, (struct local_origin){ .peer = xstrdup(from) });
+    arena_release(&a);
+    if (!err) drive(l);
+    return err;
+}
+
+int log_answer(struct log *l, uint64_t request, const char *from, struct str name, const void *body, size_t n)
+{
+    struct arena a = { .max_bytes = LOG_MESSAGE_BYTES };
+    struct coordinator_output out;
+    struct message m;
+    unsigned member = 0;
+    for (unsigned i = 0; i < l->n_peers; i++)
+        if (strcmp(l->peers[i], from) == 0) member = i + 1;
+    int err = member ? decode(name, body, n, &a, &m) : ERR_NOT_FOUND;
+    if (!err && is_request(m.kind)) err = ERR_NOT_FOUND;
+    if (!err) {
+        coordinator_answer(&l->coordinator, request, member, &m, uv_now(l->c.loop), &out);
+        carry_out(l, &out);
+        drive(l);
+    }
+    arena_release(&a);
+    return err;
+}

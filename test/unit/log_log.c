@@ -1,0 +1,419 @@
+/* The log as its users see it, on a real disk: alone, and as three members on one loop whose messages go through
+ * memory. */
+#include "log/log.h"
+
+#include "core/err.h"
+#include "log/message.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MEMBERS = 3 };
+
+static char folder[40];
+static uv_loop_t loop;
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/log_log.XXXXXX");
+    return mkdtemp(folder) && uv_loop_init(&loop) == 0 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[80];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return uv_loop_close(&loop) || system(command);
+}
+
+static struct log_config config(const char *path)
+{
+    return (struct log_config){ .loop = &loop,
+                                .path = path,
+                                .quorum = 1,
+                                .seed = 1,
+                                .initialize = true,
+                                .election_timeout_ms = 2000,
+                                .read_timeout_ms = 5000,
+                                .write_timeout_ms = 2000,
+                                .election_retries = 10 };
+}
+
+static struct log *must_open(const struct log_config *c)
+{
+    struct log *l = NULL;
+    struct buf why = { 0 };
+    if (log_open(c, &l, &why)) fail_msg("%s", buf_cstr(&why));
+    buf_release(&why);
+    return l;
+}
+
+static struct log *open_alone(void)
+{
+    struct log_config c = config(folder);
+    return must_open(&c);
+}
+
+/* ---- waiting ---- */
+
+static void on_done(struct log_req *r, int err)
+{
+    *(int *)r->data = err;
+}
+
+static void on_flag(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static int wait_for(const int *result)
+{
+    while (*result == 1) uv_run(&loop, UV_RUN_ONCE);
+    return *result;
+}
+
+static void close_log(struct log *l)
+{
+    bool closed = false;
+    log_close(l, on_flag, &closed);
+    while (!closed) uv_run(&loop, UV_RUN_ONCE);
+}
+
+static int elect(struct log *l, struct log_req *r)
+{
+    int result = 1;
+    *r = (struct log_req){ .data = &result, .cb = on_done };
+    log_elect(l, r);
+    assert_int_equal(result, 1); /* never before the call returns */
+    return wait_for(&result);
+}
+
+static int append(struct log *l, const char *text, uint64_t *position)
+{
+    int result = 1;
+    struct log_req r = { .data = &result, .cb = on_done };
+    log_append(l, &r, text, strlen(text));
+    assert_int_equal(result, 1);
+    wait_for(&result);
+    if (position) *position = r.position;
+    return result;
+}
+
+static int truncate_to(struct log *l, uint64_t to)
+{
+    int result = 1;
+    struct log_req r = { .data = &result, .cb = on_done };
+    log_truncate(l, &r, to);
+    return wait_for(&result);
+}
+
+static int collect(uint64_t position, const void *bytes, size_t n, void *arg)
+{
+    buf_addf(arg, "%llu=%.*s ", (unsigned long long)position, (int)n, (const char *)bytes);
+    return 0;
+}
+
+static int read_all(struct log *l, uint64_t from, uint64_t to, struct buf *out)
+{
+    int result = 1;
+    struct log_req r = { .data = &result, .cb = on_done };
+    buf_reset(out);
+    log_read(l, &r, from, to, collect, out);
+    return wait_for(&result);
+}
+
+/* ---- alone ---- */
+
+static void appended_entries_survive_a_restart(void **state)
+{
+    (void)state;
+    struct log_req r;
+    uint64_t p;
+    struct buf text = { 0 };
+    struct log *l = open_alone();
+    assert_int_equal(elect(l, &r), 0);
+    assert_int_equal(r.position, 0);
+    assert_int_equal(append(l, "one", &p), 0);
+    assert_int_equal(p, 1);
+    assert_int_equal(append(l, "two", &p), 0);
+    assert_int_equal(p, 2);
+    close_log(l);
+    l = open_alone();
+    assert_int_equal(elect(l, &r), 0);
+    assert_int_equal(r.begin, 0);
+    assert_int_equal(r.position, 2);
+    assert_int_equal(append(l, "three", &p), 0);
+    assert_int_equal(p, 3);
+    assert_int_equal(read_all(l, 0, 3, &text), 0);
+    assert_string_equal(buf_cstr(&text), "1=one 2=two 3=three ");
+    assert_int_equal(truncate_to(l, 2), 0);
+    assert_int_equal(read_all(l, 1, 3, &text), ERR_INVALID);
+    assert_int_equal(read_all(l, 2, 9, &text), ERR_INVALID);
+    assert_int_equal(read_all(l, 2, 4, &text), 0);
+    assert_string_equal(buf_cstr(&text), "2=two 3=three ");
+    close_log(l);
+    l = open_alone();
+    assert_int_equal(elect(l, &r), 0);
+    assert_int_equal(r.begin, 2);
+    assert_int_equal(r.position, 4);
+    close_log(l);
+    buf_release(&text);
+}
+
+static void a_write_without_election_is_rejected(void **state)
+{
+    (void)state;
+    struct log *l = open_alone();
+    assert_int_equal(append(l, "x", NULL), ERR_REJECTED);
+    assert_int_equal(truncate_to(l, 0), ERR_REJECTED);
+    close_log(l);
+}
+
+static void closing_ends_what_is_under_way(void **state)
+{
+    (void)state;
+    int result = 1;
+    struct log_req r = { .data = &result, .cb = on_done };
+    struct log *l = open_alone();
+    log_elect(l, &r);
+    close_log(l);
+    assert_int_equal(result, ERR_CLOSED);
+}
+
+static void another_quorum_size_is_refused(void **state)
+{
+    (void)state;
+    close_log(open_alone());
+    struct log_config c = config(folder);
+    struct log *l = NULL;
+    struct buf why = { 0 };
+    c.quorum = 2;
+    assert_int_equal(log_open(&c, &l, &why), ERR_INVALID);
+    assert_non_null(strstr(buf_cstr(&why), "set it to 1"));
+    buf_release(&why);
+}
+
+static void a_full_log_says_so(void **state)
+{
+    (void)state;
+    static char big[100000];
+    struct log_config c = config(folder);
+    struct log_req r;
+    c.map_bytes = 1 << 20;
+    struct log *l = must_open(&c);
+    assert_int_equal(elect(l, &r), 0);
+    memset(big, 'x', sizeof(big) - 1);
+    int err = 0;
+    while (!err) err = append(l, big, NULL);
+    assert_int_equal(err, ERR_NOSPACE);
+    assert_non_null(strstr(log_error(l), "limit of 1048576 bytes"));
+    assert_int_equal(append(l, "small", NULL), ERR_NOSPACE);
+    assert_int_equal(elect(l, &r), ERR_NOSPACE);
+    close_log(l);
+}
+
+static int count_bytes(uint64_t position, const void *bytes, size_t n, void *arg)
+{
+    (void)position;
+    (void)bytes;
+    *(size_t *)arg += n;
+    return 0;
+}
+
+static int stop_at_three(uint64_t position, const void *bytes, size_t n, void *arg)
+{
+    (void)bytes;
+    (void)n;
+    (void)arg;
+    return position == 3 ? ERR_MALFORMED : 0;
+}
+
+static void long_reads_come_in_slices(void **state)
+{
+    (void)state;
+    static char big[300001];
+    struct log_req r;
+    struct log *l = open_alone();
+    assert_int_equal(elect(l, &r), 0);
+    memset(big, 'x', sizeof(big) - 1);
+    for (int i = 0; i < 20; i++) assert_int_equal(append(l, big, NULL), 0);
+    size_t bytes = 0;
+    int result = 1;
+    struct log_req read = { .data = &result, .cb = on_done };
+    log_read(l, &read, 0, 20, count_bytes, &bytes);
+    assert_int_equal(wait_for(&result), 0);
+    assert_int_equal(bytes, 20 * 300000);
+    result = 1;
+    log_read(l, &read, 0, 20, stop_at_three, NULL);
+    assert_int_equal(wait_for(&result), ERR_MALFORMED);
+    close_log(l);
+}
+
+/* ---- three members ---- */
+
+struct member {
+    struct log *log;
+    struct network *net;
+    char pid[48], path[64];
+    bool cut; /* neither sends nor gets */
+};
+
+struct network {
+    struct member v[MEMBERS];
+};
+
+/* What libprocess would carry, on its way through one loop iteration. */
+struct parcel {
+    uv_timer_t timer;
+    struct member *from, *to;
+    uint64_t request; /* of a request: its number at the sender; of an answer: at the receiver */
+    bool is_answer;
+    char *name;
+    struct buf body;
+};
+
+static void on_parcel_closed(uv_handle_t *h)
+{
+    struct parcel *p = h->data;
+    free(p->name);
+    buf_release(&p->body);
+    free(p);
+}
+
+static void on_parcel(uv_timer_t *t)
+{
+    struct parcel *p = t->data;
+    char from[80];
+    if (p->to->log && !p->to->cut && !p->from->cut) {
+        snprintf(from, sizeof(from), "%llu/%s", (unsigned long long)p->request, p->from->pid);
+        if (p->is_answer)
+            (void)log_answer(p->to->log, p->request, p->from->pid, str_c(p->name), p->body.data, p->body.len);
+        else
+            (void)log_request(p->to->log, from, str_c(p->name), p->body.data, p->body.len);
+    }
+    uv_close((uv_handle_t *)t, on_parcel_closed);
+}
+
+/* `to` is a pid, or what log_request() was told: "request/pid". */
+static void send_parcel(uint64_t request, const char *to, const char *name, const void *body, size_t n, void *arg)
+{
+    struct member *from = arg;
+    struct parcel *p = xcalloc(1, sizeof(*p));
+    const char *slash = strchr(to, '/');
+    p->is_answer = slash != NULL;
+    p->request = slash ? strtoull(to, NULL, 10) : request;
+    p->from = from;
+    for (int i = 0; i < MEMBERS; i++)
+        if (strcmp(from->net->v[i].pid, slash ? slash + 1 : to) == 0) p->to = &from->net->v[i];
+    assert_non_null(p->to);
+    p->name = xstrdup(name);
+    buf_add(&p->body, body, n);
+    p->timer.data = p;
+    uv_timer_init(&loop, &p->timer);
+    uv_timer_start(&p->timer, on_parcel, 0, 0);
+}
+
+static void start_member(struct network *net, int i)
+{
+    struct member *m = &net->v[i];
+    const char *peers[MEMBERS - 1];
+    unsigned n = 0;
+    m->net = net;
+    snprintf(m->pid, sizeof(m->pid), "log-replica(1)@127.0.0.1:%d", 5101 + i);
+    snprintf(m->path, sizeof(m->path), "%s/%d", folder, i);
+    for (int k = 0; k < MEMBERS; k++)
+        if (k != i) peers[n++] = net->v[k].pid;
+    struct log_config c = config(m->path);
+    c.quorum = 2;
+    c.seed = (uint64_t)i + 1;
+    c.write_timeout_ms = 300;
+    c.send = send_parcel;
+    c.arg = m;
+    m->log = must_open(&c);
+    assert_int_equal(log_set_peers(m->log, peers, n), 0);
+}
+
+static void start_network(struct network *net)
+{
+    for (int i = 0; i < MEMBERS; i++)
+        snprintf(net->v[i].pid, sizeof(net->v[i].pid), "log-replica(1)@127.0.0.1:%d", 5101 + i);
+    for (int i = 0; i < MEMBERS; i++) start_member(net, i);
+}
+
+static void stop_network(struct network *net)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        struct log *l = net->v[i].log;
+        net->v[i].log = NULL;
+        if (l) close_log(l);
+    }
+    while (uv_run(&loop, UV_RUN_DEFAULT)) {
+    }
+}
+
+static void three_members_agree(void **state)
+{
+    (void)state;
+    struct network net = { 0 };
+    struct log_req r;
+    uint64_t p;
+    struct buf text = { 0 };
+    start_network(&net);
+    assert_int_equal(elect(net.v[0].log, &r), 0);
+    assert_int_equal(append(net.v[0].log, "one", &p), 0);
+    net.v[2].cut = true; /* a minority is away */
+    assert_int_equal(append(net.v[0].log, "two", &p), 0);
+    assert_int_equal(p, 2);
+    net.v[2].cut = false;
+    assert_int_equal(elect(net.v[2].log, &r), 0); /* it fetches what it missed */
+    assert_int_equal(r.position, 2);
+    assert_int_equal(read_all(net.v[2].log, 0, 2, &text), 0);
+    assert_string_equal(buf_cstr(&text), "1=one 2=two ");
+    assert_int_equal(append(net.v[0].log, "stale", &p), ERR_REJECTED);
+    assert_int_equal(append(net.v[2].log, "three", &p), 0);
+    assert_int_equal(p, 3);
+    stop_network(&net);
+    start_network(&net);
+    assert_int_equal(elect(net.v[1].log, &r), 0);
+    assert_int_equal(read_all(net.v[1].log, 0, r.position, &text), 0);
+    assert_string_equal(buf_cstr(&text), "1=one 2=two 3=three ");
+    stop_network(&net);
+    buf_release(&text);
+}
+
+static void without_a_quorum_a_write_times_out(void **state)
+{
+    (void)state;
+    struct network net = { 0 };
+    struct log_req r;
+    start_network(&net);
+    assert_int_equal(elect(net.v[0].log, &r), 0);
+    net.v[1].cut = net.v[2].cut = true;
+    assert_int_equal(append(net.v[0].log, "lonely", NULL), ERR_TIMEOUT);
+    assert_int_equal(append(net.v[0].log, "more", NULL), ERR_REJECTED);
+    stop_network(&net);
+}
+
+#define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_LOOP(appended_entries_survive_a_restart),
+        WITH_LOOP(a_write_without_election_is_rejected),
+        WITH_LOOP(closing_ends_what_is_under_way),
+        WITH_LOOP(another_quorum_size_is_refused),
+        WITH_LOOP(a_full_log_says_so),
+        WITH_LOOP(long_reads_come_in_slices),
+        WITH_LOOP(three_members_agree),
+        WITH_LOOP(without_a_quorum_a_write_times_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
