@@ -308,7 +308,7 @@ int json_read(const void *data, size_t n, const struct tdesc *d, void *obj, stru
               struct buf *err_text)
 {
     if (!data) data = "", n = 0;
-    struct reader r = { { data, (const uint8_t *)data + n, a, 0 }, data, flags, err_text };
+    struct reader r = { { data, (const uint8_t *)data + n, a, 0, false }, data, flags, err_text };
     int rc = read_struct(&r, NULL, d, obj);
     return rc < 0 ? rc : check(&r, NULL, jsonin_end(&r.in));
 }

@@ -100,7 +100,7 @@ static int scan_string(struct jsonin *in, struct str *ret, bool *ret_has_escapes
     for (;;) {
         in->p += text_plain_run(in->p, left(in), false);
         if (!left(in) || *in->p == '"') break;
-        if (*in->p < 0x20) return ERR_MALFORMED;
+        if (*in->p < 0x20 && !in->lax) return ERR_MALFORMED;
         if (*in->p == '\\') {
             *ret_has_escapes = true;
             in->p++;

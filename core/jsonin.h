@@ -12,6 +12,7 @@ struct jsonin {
     const uint8_t *p, *end;
     struct arena *a; /* takes decoded strings */
     unsigned depth;  /* structs and containers around p, up to LIMIT_CODEC_DEPTH */
+    bool lax;        /* control characters may stand in strings, as Thrift's Python library writes them */
 };
 
 /* The next character that is not blank, not taken; 0 at the end. */

@@ -414,7 +414,7 @@ static int read_struct(struct jsonin *in, const struct tdesc *d, void *obj)
 int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, size_t *ret_used)
 {
     if (!data) return ERR_TRUNCATED;
-    struct jsonin in = { data, (const uint8_t *)data + n, a, 0 };
+    struct jsonin in = { data, (const uint8_t *)data + n, a, 0, true };
     int rc = read_struct(&in, d, obj);
     if (rc < 0) return rc;
     if (!ret_used) return jsonin_end(&in);
@@ -425,7 +425,7 @@ int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, str
 int tjson_message_read(const void *data, size_t n, struct tmessage *ret, struct arena *a)
 {
     if (!data) return ERR_TRUNCATED;
-    struct jsonin in = { data, (const uint8_t *)data + n, a, 0 };
+    struct jsonin in = { data, (const uint8_t *)data + n, a, 0, true };
     struct tmessage m = { 0 };
     int64_t version, type = 0, seqid = 0;
     int rc = jsonin_expect(&in, '[');
@@ -448,7 +448,7 @@ int tjson_message_read(const void *data, size_t n, struct tmessage *ret, struct 
 int tjson_message_end(const void *data, size_t n, size_t at)
 {
     assert(at <= n);
-    struct jsonin in = { (const uint8_t *)data + at, (const uint8_t *)data + n, NULL, 0 };
+    struct jsonin in = { (const uint8_t *)data + at, (const uint8_t *)data + n, NULL, 0, true };
     int rc = jsonin_expect(&in, ']');
     return rc < 0 ? rc : jsonin_end(&in);
 }

@@ -160,6 +160,8 @@ static void test_messages_name_the_place(void **state)
                  "description.key.role: malformed input at byte 30");
     assert_fails(d, 0, "{\"description\":{\"key\":{\"role\":\"a\"", ERR_TRUNCATED,
                  "description.key: input ends too early");
+    assert_fails(d, 0, "{\"description\":{\"key\":{\"role\":\"a\nb\"}}}", ERR_MALFORMED,
+                 "description.key.role: malformed input at byte 32");
     assert_fails(d, 0, "{}}", ERR_MALFORMED, "malformed input at byte 2");
     assert_fails(&api_attribute_desc, 0, "{\"values\":[\"a\",null]}", ERR_INVALID, "values[1]: not a string");
     assert_fails(&api_frame_header_desc, 0, "{\"checksum\":\"?\"}", ERR_INVALID, "checksum: not base64");
