@@ -5,6 +5,7 @@
 #include "core/buf.h"
 #include "core/rng.h"
 #include "log/wire.h"
+#include "test/lib/recording.h"
 
 #include <ctype.h>
 #include <setjmp.h>
@@ -13,110 +14,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-/* ---- recorded lines ---- */
-
-struct line {
-    char *text;
-    char from[32], to[32], path[160], sender[64]; /* sender: the id part of Libprocess-From */
-    struct buf body;
-    bool is_message;
-    int probe;
-};
-
-static void field(const char *text, const char *name, char *out, size_t cap)
-{
-    char key[32];
-    snprintf(key, sizeof(key), "\"%s\":\"", name);
-    const char *p = strstr(text, key);
-    out[0] = 0;
-    if (!p) return;
-    p += strlen(key);
-    size_t n = strcspn(p, "\"");
-    assert_true(n < cap);
-    memcpy(out, p, n);
-    out[n] = 0;
-}
-
-static void base64(const char *in, struct buf *out)
-{
-    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t acc = 0;
-    int bits = 0;
-    for (; *in && *in != '='; in++) {
-        acc = acc << 6 | (uint32_t)(strchr(set, *in) - set);
-        bits += 6;
-        if (bits >= 8) buf_addc(out, (char)(acc >> (bits -= 8)));
-    }
-}
-
-static void dechunk(char *p, const char *end, struct buf *out)
-{
-    for (;;) {
-        char *data;
-        size_t n = strtoul(p, &data, 16);
-        if (!n) return;
-        data += 2;
-        assert_true(data + n <= end);
-        buf_add(out, data, n);
-        p = data + n + 2;
-    }
-}
-
-static void parse_line(struct line *l)
-{
-    static char encoded[1 << 20];
-    const char *text = l->text;
-    const char *probe = strstr(text, "\"probe\":");
-    l->probe = probe ? atoi(probe + 8) : 0;
-    field(text, "from", l->from, sizeof(l->from));
-    field(text, "to", l->to, sizeof(l->to));
-    field(text, "path", l->path, sizeof(l->path));
-    l->is_message = l->path[0] != 0;
-    if (!l->is_message) return;
-    struct buf http = { 0 };
-    field(text, "http", encoded, sizeof(encoded));
-    base64(encoded, &http);
-    char *head = (char *)(uintptr_t)buf_cstr(&http), *body = strstr(head, "\r\n\r\n");
-    assert_non_null(body);
-    const char *from = strstr(head, "Libprocess-From: ");
-    if (from) sscanf(from, "Libprocess-From: %63[^@]", l->sender);
-    if (strstr(head, "chunked")) dechunk(body + 4, (char *)http.data + http.len, &l->body);
-    buf_release(&http);
-}
-
-struct recording {
-    struct line *v;
-    size_t n;
-};
-
-static struct recording load(const char *name)
-{
-    char path[128];
-    snprintf(path, sizeof(path), "test/data/captures/%s.jsonl", name);
-    FILE *f = fopen(path, "r");
-    if (!f) fail_msg("%s is missing", path);
-    struct recording rec = { 0 };
-    char *text = NULL;
-    size_t cap = 0;
-    while (getline(&text, &cap, f) > 0) {
-        rec.v = xrealloc(rec.v, (rec.n + 1) * sizeof(*rec.v));
-        rec.v[rec.n] = (struct line){ .text = xstrdup(text) };
-        parse_line(&rec.v[rec.n++]);
-    }
-    free(text);
-    fclose(f);
-    return rec;
-}
-
-static void unload(struct recording *rec)
-{
-    for (size_t i = 0; i < rec->n; i++) {
-        free(rec->v[i].text);
-        buf_release(&rec->v[i].body);
-    }
-    free(rec->v);
-}
 
 /* ---- a replica with a disk in memory ---- */
 
@@ -235,14 +132,14 @@ static enum replica_status group_status(const char *group)
     return REPLICA_VOTING;
 }
 
-static const struct line *answer_of(const struct recording *rec, int probe)
+static const struct recorded *answer_of(const struct recording *rec, int probe)
 {
     for (size_t i = 0; i < rec->n; i++)
         if (rec->v[i].probe == probe && strcmp(rec->v[i].from, "replica") == 0) return &rec->v[i];
     return NULL;
 }
 
-static struct message decode(const struct line *l, struct arena *a)
+static struct message decode(const struct recorded *l, struct arena *a)
 {
     struct message q;
     enum message_kind kind;
@@ -251,19 +148,19 @@ static struct message decode(const struct line *l, struct arena *a)
     return q;
 }
 
-static void probe(struct member *m, const struct recording *rec, const struct line *l)
+static void probe(struct member *m, const struct recording *rec, const struct recorded *l)
 {
     struct arena a = { 0 };
     struct buf mine = { 0 }, text = { 0 };
     char before[200], after[200];
-    field(l->text, "state", before, sizeof(before));
-    field(l->text, "after", after, sizeof(after));
+    recording_field(l->text, "state", before, sizeof(before));
+    recording_field(l->text, "after", after, sizeof(after));
     if (strstr(before, " record=")) *strstr(before, " record=") = 0;
     state_text(&m->r, &text);
     assert_string_equal(buf_cstr(&text), before);
     struct message q = decode(l, &a);
     int kind = member_step(m, &q, &mine);
-    const struct line *theirs = answer_of(rec, l->probe);
+    const struct recorded *theirs = answer_of(rec, l->probe);
     if (theirs) {
         assert_true(kind >= 0);
         assert_string_equal(strrchr(theirs->path, '/') + 1, message_name((enum message_kind)kind));
@@ -280,7 +177,7 @@ static void probe(struct member *m, const struct recording *rec, const struct li
     arena_release(&a);
 }
 
-static void refused(const struct line *l)
+static void refused(const struct recorded *l)
 {
     struct arena a = { 0 };
     struct message q;
@@ -293,16 +190,16 @@ static void refused(const struct line *l)
 static void every_row_of_the_table(void **state)
 {
     (void)state;
-    struct recording rec = load("replica-table");
+    struct recording rec = recording_load("replica-table");
     struct member m;
     char last[32] = "voting", group[32];
     int probes = 0;
     member_init(&m, REPLICA_VOTING);
     for (size_t i = 0; i < rec.n; i++) {
-        const struct line *l = &rec.v[i];
+        const struct recorded *l = &rec.v[i];
         if (!l->probe || !strstr(l->text, "\"request\":")) continue;
         probes++;
-        field(l->text, "group", group, sizeof(group));
+        recording_field(l->text, "group", group, sizeof(group));
         if (strcmp(group, "abort") == 0) {
             refused(l);
             continue;
@@ -316,7 +213,7 @@ static void every_row_of_the_table(void **state)
     }
     assert_int_equal(probes, 106);
     member_release(&m);
-    unload(&rec);
+    recording_release(&rec);
 }
 
 /* ---- whole clusters ---- */
@@ -326,23 +223,9 @@ static int member_of(const char *role)
     return strncmp(role, "replica-", 8) == 0 ? atoi(role + 8) : 0;
 }
 
-/* What the role answered to that request; NULL: nothing. */
-static const struct line *recorded_answer(const struct recording *rec, size_t request)
-{
-    const struct line *q = &rec->v[request];
-    char prefix[80];
-    snprintf(prefix, sizeof(prefix), "/%s/", q->sender);
-    for (size_t i = request + 1; i < rec->n; i++) {
-        const struct line *l = &rec->v[i];
-        if (strcmp(l->from, q->to) == 0 && strcmp(l->to, q->from) == 0 && strncmp(l->path, prefix, strlen(prefix)) == 0)
-            return l;
-    }
-    return NULL;
-}
-
 static int compare(const struct recording *rec, size_t i, int kind, const struct buf *mine)
 {
-    const struct line *theirs = recorded_answer(rec, i);
+    const struct recorded *theirs = recording_answer(rec, i);
     if (!theirs) return 0;
     if (kind < 0) fail_msg("silence where the real replica answered: %s", rec->v[i].text);
     assert_string_equal(strrchr(theirs->path, '/') + 1, message_name((enum message_kind)kind));
@@ -352,7 +235,7 @@ static int compare(const struct recording *rec, size_t i, int kind, const struct
 }
 
 /* A member's own recovery moves its status without a word on the wire: its answers tell where it was. */
-static void follow_status(struct member *m, const struct line *theirs, struct arena *a)
+static void follow_status(struct member *m, const struct recorded *theirs, struct arena *a)
 {
     if (!theirs) return;
     struct message r = decode(theirs, a);
@@ -374,13 +257,13 @@ static int replay(const struct recording *rec, int who, int other, enum replica_
     int compared = 0;
     member_init(&m, status);
     for (size_t i = 0; i < rec->n; i++) {
-        const struct line *l = &rec->v[i];
+        const struct recorded *l = &rec->v[i];
         if (!l->is_message || strncmp(l->path, "/log-replica(1)/", 16) != 0) continue;
         bool to_me = member_of(l->to) == who;
         if (!to_me && (member_of(l->from) != who || member_of(l->to) != other)) continue;
         struct arena a = { 0 };
         struct message q = decode(l, &a);
-        if (to_me) follow_status(&m, recorded_answer(rec, i), &a);
+        if (to_me) follow_status(&m, recording_answer(rec, i), &a);
         /* Writers wait until their own replica votes. */
         bool elects = !to_me && q.kind == MESSAGE_PROMISE_REQUEST && !q.has_position;
         if (elects) m.r.status = m.disk_status = REPLICA_VOTING;
@@ -398,20 +281,20 @@ static int replay(const struct recording *rec, int who, int other, enum replica_
 static void recorded_clusters(void **state)
 {
     (void)state;
-    struct recording rec = load("replicated-log");
+    struct recording rec = recording_load("replicated-log");
     assert_int_equal(replay(&rec, 1, 2, REPLICA_VOTING), 17);
     assert_int_equal(replay(&rec, 2, 1, REPLICA_VOTING), 17);
-    unload(&rec);
-    rec = load("replicated-log-autoinit");
+    recording_release(&rec);
+    rec = recording_load("replicated-log-autoinit");
     assert_int_equal(replay(&rec, 1, 2, REPLICA_EMPTY), 17);
     assert_int_equal(replay(&rec, 2, 1, REPLICA_EMPTY), 6);
     assert_int_equal(replay(&rec, 3, 1, REPLICA_EMPTY), 14);
-    unload(&rec);
-    rec = load("replicated-log-slow-start");
+    recording_release(&rec);
+    rec = recording_load("replicated-log-slow-start");
     assert_int_equal(replay(&rec, 1, 2, REPLICA_EMPTY), 23);
     assert_int_equal(replay(&rec, 2, 1, REPLICA_EMPTY), 19);
     assert_int_equal(replay(&rec, 3, 1, REPLICA_EMPTY), 37);
-    unload(&rec);
+    recording_release(&rec);
 }
 
 /* ---- random ---- */
