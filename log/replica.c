@@ -257,3 +257,10 @@ void replica_set_status(struct replica *r, enum replica_status status, struct re
     *out = (struct replica_output){ .store_metadata = true };
     r->status = status;
 }
+
+void replica_set_metadata(struct replica *r, enum replica_status status, uint64_t promised, struct replica_output *out)
+{
+    assert(promised >= r->promised);
+    replica_set_status(r, status, out);
+    r->promised = promised;
+}

@@ -43,6 +43,8 @@ void replica_step(struct replica *r, const struct message *request, const struct
                   struct replica_output *out);
 /* Recovery: moves to another status. */
 void replica_set_status(struct replica *r, enum replica_status status, struct replica_output *out);
+/* The same, and adopts a promise; promised must not be lower than the replica's. */
+void replica_set_metadata(struct replica *r, enum replica_status status, uint64_t promised, struct replica_output *out);
 
 /* Positions that this replica has not learned; those below begin are not missing. */
 bool replica_missing(const struct replica *r, uint64_t position);
