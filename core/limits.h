@@ -27,8 +27,9 @@
 #define LIMIT_HTTP_REFUSED_CONNECTIONS 64
 /* How long a refused peer may take to read why and to close. */
 #define LIMIT_HTTP_LINGER_MS 2000
-/* Client: kept connections per address, how long they are kept, and the default time for a whole call. */
+/* Client: kept connections per address and in all, how long they are kept, and the default time for a whole call. */
 #define LIMIT_HTTP_CLIENT_KEPT 8
+#define LIMIT_HTTP_CLIENT_KEPT_ALL 256
 #define LIMIT_HTTP_CLIENT_KEPT_MS 30000
 #define LIMIT_HTTP_CLIENT_MS 30000
 /* Bytes that may wait for one libprocess peer; beyond it the link is dropped as if it had failed. */

@@ -189,7 +189,7 @@ static int on_headers_complete(llhttp_t *ll)
     p->headers_done = true;
     /* We never change protocols; the body of a request that asks for it is a body. */
     ll->upgrade = 0;
-    if (p->no_body) return 1;
+    if (p->no_body || (!m->method.p && (m->status < 200 || m->status == 204 || m->status == 304))) return 1;
     if (ll->flags & F_CONTENT_LENGTH) {
         if (ll->content_length > p->max_body) return fail(p, 413);
         if (ll->content_length <= TRUST_LENGTH_BYTES) buf_reserve(&m->body, ll->content_length + 1);
