@@ -387,7 +387,7 @@ static int in_value(struct in *in, const struct ttypedesc *t, void *v)
     uint64_t v64;
     switch (t->type) {
     case TT_BOOL:
-        *(bool *)v = *p != 0 && *p != 77; /* so Java reads it */
+        *(bool *)v = *p == 1; /* so Java reads it */
         break;
     case TT_I8:
         memcpy(v, p, 1);

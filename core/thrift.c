@@ -230,7 +230,7 @@ static void normalize_map(const struct ttypedesc *t, char *keys, char *values, u
     uint32_t kept = 0;
     for (uint32_t i = 0; i < *n; i++) {
         const char *key = old_keys + order[i] * ks;
-        
+        if (kept && compare_values(t->key, keys + (kept - 1) * ks, key) == 0) continue;
         memcpy(keys + kept * ks, key, ks);
         memcpy(values + kept * vs, old_values + order[i] * vs, vs);
         kept++;
