@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #define CORS_METHODS "DELETE,GET,HEAD,OPTIONS,POST,PUT"
 #define CORS_HEADERS "Accept,Content-Type,Origin,X-Requested-With"
@@ -32,11 +33,7 @@ static void free_call(struct exchange *x)
 {
     struct rpc_call *call = (struct rpc_call *)x;
     struct app *a = call->app;
-    if (call->prev)
-        call->prev->next = call->next;
-    else
-        a->calls = call->next;
-    if (call->next) call->next->prev = call->prev;
+    DL_DELETE(a->calls, call);
     rpc_request_release(&call->request);
     free(call);
 }
@@ -46,9 +43,7 @@ static struct rpc_call *new_call(struct app *a, struct http_request *r)
     struct rpc_call *call = xcalloc(1, sizeof(*call));
     call->app = a;
     call->began = uv_hrtime();
-    call->next = a->calls;
-    if (a->calls) a->calls->prev = call;
-    a->calls = call;
+    DL_APPEND(a->calls, call);
     call->x.free = free_call;
     exchange_begin(&call->x, r, a->loop);
     return call;
@@ -56,7 +51,8 @@ static struct rpc_call *new_call(struct app *a, struct http_request *r)
 
 void rpc_free_calls(struct app *a)
 {
-    while (a->calls) free_call(&a->calls->x);
+    struct rpc_call *call, *next;
+    DL_FOREACH_SAFE(a->calls, call, next) free_call(&call->x);
 }
 
 static struct str cors_origin(const struct app *a)
