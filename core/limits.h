@@ -54,6 +54,12 @@
 #define LIMIT_EXECUTORS 1000
 #define LIMIT_EXECUTOR_CONFIG_BYTES (4u << 20)
 
+/* The log. One entry, which may be framed into many records, as it is stored and as it is inflated; bytes that may wait to be written
+ * (users are turned away at LIMIT_PENDING_LOG_BYTES, long before). */
+#define LIMIT_LOG_ENTRY_BYTES (256u << 20)
+#define LIMIT_LOG_INFLATED_BYTES (1u << 30)
+#define LIMIT_LOG_QUEUE_BYTES (512u << 20)
+
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
 
