@@ -60,6 +60,10 @@
 #define LIMIT_LOG_INFLATED_BYTES (1u << 30)
 #define LIMIT_LOG_QUEUE_BYTES (512u << 20)
 
+/* Work of one step of the scheduler; what is left is due at once in the next one, so that the loop stays free. */
+#define LIMIT_STEP_PLACED_TASKS 500
+#define LIMIT_STEP_TIMERS 1000
+
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
 

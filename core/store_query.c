@@ -57,11 +57,16 @@ static bool in_strings(struct str x, const struct str *v, uint32_t n)
     return false;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Instance ids may be as many as a job has, and the storage form sorts them. */
 static bool in_numbers(int32_t x, const int32_t *v, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (v[i] == x) return true;
-    return false;
+    return bsearch(&x, v, n, sizeof *v, by_number) != NULL;
 }
 
 static bool in_statuses(enum api_schedule_status x, const enum api_schedule_status *v, uint32_t n)
