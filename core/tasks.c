@@ -225,6 +225,7 @@ const struct task *task_assign(struct sched *s, const struct task *t, struct str
     assert(legal == TASK_CHANGED);
     assert(actions == TASK_SAVE);
     (void)legal;
+    step_pin(&s->step, t); /* the new version takes its place in the store */
     enum api_schedule_status from = t->status;
     struct api_scheduled_task *d = draft_of(s, t);
     struct api_assigned_task *at = d->assigned_task;
