@@ -90,6 +90,7 @@
 #define LIMIT_LOCAL_UPDATE_RETRY_MAX_MS 600000
 #define LIMIT_LOCAL_KILL_GRACE_MS 3000
 #define LIMIT_LOCAL_EXECUTOR_LINGER_MS 100
+#define LIMIT_LOCAL_CREDENTIALS 1000
 #define LIMIT_LOCAL_READ_BYTES 65536
 #define LIMIT_LOCAL_DOWNLOAD_BYTES (64u << 20)
 /* Rules about what becomes of messages, and messages that such a rule holds back. */

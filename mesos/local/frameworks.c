@@ -3,6 +3,7 @@
 #include "mesos/local/state.h"
 #include "mesos/local/validate.h"
 
+#include "core/err.h"
 #include "core/limits.h"
 #include "core/logline.h"
 
@@ -544,6 +545,15 @@ void master_exited(struct master *m, const struct upid *peer, int64_t now_ms)
     if (!f || !framework_connected(f)) return;
     framework_error(m, &f->pid, "Framework disconnected");
     framework_disconnect(m, f);
+}
+
+int master_disconnect(struct master *m, const char *framework_id, int64_t now_ms)
+{
+    struct framework *f = framework_find(m, framework_id);
+    if (!f || !framework_connected(f)) return ERR_NOT_FOUND;
+    struct upid pid = f->pid;
+    master_exited(m, &pid, now_ms);
+    return 0;
 }
 
 void framework_teardown(struct master *m, struct framework *f)

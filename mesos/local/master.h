@@ -64,6 +64,8 @@ void master_run(struct master *m, int64_t now_ms);
 void master_receive(struct master *m, const struct upid *from, struct str name, const void *body, size_t n,
                     int64_t now_ms);
 void master_exited(struct master *m, const struct upid *peer, int64_t now_ms);
+/* As if the connection to that framework's scheduler had broken. ERR_NOT_FOUND: no such connected framework. */
+int master_disconnect(struct master *m, const char *framework_id, int64_t now_ms);
 /* An authentication of that process begins (its SUBSCRIBE waits, its old status is gone) and ends: principal NULL when
  * it failed, which loses the waiting SUBSCRIBE. */
 void master_authenticating(struct master *m, const struct upid *peer, int64_t now_ms);
@@ -110,6 +112,7 @@ const char *task_agent_id(const struct task *t);
 const char *task_executor_id(const struct task *t);
 const char *task_agent_hostname(const struct task *t);
 const char *task_role(const struct task *t);
+bool task_is_real(const struct task *t); /* a command is running */
 /* The runner's word on where the task runs: shown in /state. Copied. */
 void task_set_sandbox(struct task *t, const char *path);
 /* The state changes at its agent: queues a status update. reason -1: none; message NULL: none. After a terminal one

@@ -2,25 +2,12 @@
  * rest. */
 #include "mesos/local/state.h"
 
-static void json_text(struct buf *out, const char *s)
-{
-    buf_addc(out, '"');
-    for (const unsigned char *c = (const unsigned char *)(s ? s : ""); *c; c++) {
-        if (*c == '"' || *c == '\\') {
-            buf_addf(out, "\\%c", *c);
-        } else if (*c < 0x20 || *c == 0x7f) {
-            buf_addf(out, "\\u%04x", *c);
-        } else {
-            buf_addc(out, (char)*c);
-        }
-    }
-    buf_addc(out, '"');
-}
+#include "core/text.h"
 
 static void member(struct buf *out, const char *name, const char *value)
 {
     buf_addf(out, "\"%s\":", name);
-    json_text(out, value);
+    text_json_string(out, str_c(value ? value : ""), false);
     buf_addc(out, ',');
 }
 
@@ -57,7 +44,7 @@ static void write_framework(struct buf *out, const struct framework *f)
     buf_adds(out, "\"roles\":[");
     for (uint32_t i = 0; i < f->n_roles_live; i++) {
         if (i) buf_addc(out, ',');
-        json_text(out, f->roles[i]->name);
+        text_json_string(out, str_c(f->roles[i]->name), false);
     }
     buf_addf(out, "],\"checkpoint\":%s,\"failover_timeout_ms\":%lld,\"tasks\":%u}", f->checkpoint ? "true" : "false",
              (long long)f->failover_timeout_ms, (unsigned)HASH_COUNT(f->tasks));
@@ -77,7 +64,7 @@ static void write_agent(struct buf *out, const struct agent *a)
     buf_reset(&text);
     res_text(&a->free, NULL, &text);
     buf_adds(out, "\"free\":");
-    json_text(out, buf_cstr(&text));
+    text_json_string(out, str_c(buf_cstr(&text)), false);
     buf_addc(out, '}');
     buf_release(&text);
 }

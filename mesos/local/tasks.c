@@ -57,6 +57,11 @@ void task_set_sandbox(struct task *t, const char *path)
     t->run_path = xstrdup(path);
 }
 
+bool task_is_real(const struct task *t)
+{
+    return t->run != NULL;
+}
+
 const char *task_role(const struct task *t)
 {
     return t->role;
