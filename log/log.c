@@ -527,6 +527,7 @@ int log_request(struct log *l, const char *from, struct str name, const void *bo
 {
     struct arena a = { .max_bytes = LOG_MESSAGE_BYTES };
     struct message m;
+    if (!l->c.send) return ERR_UNSUPPORTED;
     int err = decode(name, body, n, &a, &m);
     if (!err && !is_request(m.kind)) err = ERR_NOT_FOUND;
     if (!err) err = local_deliver(l->local, &m, (struct local_origin){ .peer = xstrdup(from) });

@@ -68,7 +68,8 @@ const char *log_error(const struct log *l);
 
 /* The pids of all other replicas, "log-replica(1)@ip:port". Copied. ERR_TOO_BIG. */
 int log_set_peers(struct log *l, const char *const *pids, unsigned n);
-/* A message to "log-replica(1)". Unknown or malformed ones are dropped: ERR_NOT_FOUND, ERR_MALFORMED, ERR_FULL. */
+/* A message to "log-replica(1)". Unknown or malformed ones are dropped: ERR_NOT_FOUND, ERR_MALFORMED, ERR_FULL;
+ * ERR_UNSUPPORTED without `send`. */
 int log_request(struct log *l, const char *from, struct str name, const void *body, size_t n);
 /* The answer of the peer `from` to a request that was sent. */
 int log_answer(struct log *l, uint64_t request, const char *from, struct str name, const void *body, size_t n);

@@ -18,8 +18,9 @@ struct stream;
 
 struct stream_config {
     uv_loop_t *loop;
-    struct log *log;        /* opened; outlives the stream */
-    size_t max_entry_bytes; /* -dlog_max_entry_size; larger entries are framed */
+    struct log *log;         /* opened; outlives the stream */
+    size_t max_entry_bytes;  /* -dlog_max_entry_size; larger entries are framed */
+    size_t max_queued_bytes; /* beyond it the stream fails; 0 = LIMIT_LOG_QUEUE_BYTES */
     int64_t (*now_ms)(void *arg);
     struct stats *stats; /* may be NULL */
 
@@ -43,10 +44,13 @@ void stream_start(struct stream *s);
 uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n);
 uint64_t stream_durable(const struct stream *s);
 size_t stream_queued_bytes(const struct stream *s);
-/* Writes a snapshot (as Aurora does: deduplicated, deflated, framed) and truncates before it. `tasks` are pinned by the
- * caller until cb; encoding is cut into slices. One at a time: ERR_BUSY. */
+/* Writes a snapshot of the store as it is now (as Aurora does: deduplicated, deflated, framed) and truncates before it.
+ * It is encoded in the pool from pinned task versions; what is appended later waits until it is written, since a
+ * snapshot resets whoever replays it. One at a time, and after on_ready only: ERR_BUSY. A failure is also the stream's.
+ */
 int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg);
-/* Waits for nothing; queued ops that are not durable are dropped. Then cb. */
+/* Waits for nothing; queued ops that are not durable are dropped, a snapshot's cb gets ERR_CLOSED. Then cb. May be
+ * called from any callback but on_op and on_snapshot. Before log_close(). */
 void stream_close(struct stream *s, void (*cb)(void *arg), void *arg);
 
 #endif

@@ -1,0 +1,552 @@
+#include "log/stream.h"
+
+#include "core/err.h"
+#include "core/limits.h"
+#include "core/logline.h"
+#include "log/entry.h"
+#include "log/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* A transaction record's frame around its ops. */
+#define TRANSACTION_OVERHEAD 32
+
+enum kind { KIND_TRANSACTION, KIND_SNAPSHOT };
+
+struct snapshot;
+
+/* What becomes one entry. */
+struct pending {
+    struct pending *next;
+    enum kind kind;
+    bool sealed; /* takes no more ops */
+    struct entry_transaction t;
+    uint64_t last; /* the index that is durable with it */
+    struct snapshot *snapshot;
+};
+
+/* A snapshot on its way. Encoded in the pool; if the stream is closed meanwhile it ends by itself. */
+struct snapshot {
+    uv_work_t work;
+    struct stream *stream; /* NULL: closed */
+    struct arena arena;
+    struct api_snapshot rest;
+    const struct task **tasks;
+    uint32_t n;
+    bool encoded;
+    struct buf entry;
+    int err;
+    uint64_t started_ns, took_ns;
+    void (*cb)(int err, void *arg);
+    void *arg;
+};
+
+/* One request to the log, with what it borrows. It outlives a stream that is closed meanwhile. */
+struct call {
+    struct log_req req;
+    struct stream *stream; /* NULL: closed */
+    struct buf record;
+};
+
+struct stream {
+    struct stream_config c;
+    struct pending *head, **tail;
+    size_t queued;
+    uint64_t index, durable;
+    struct call *call; /* under way */
+    bool ready, failed, closing;
+
+    /* The entry that is being written: the head. */
+    bool writing;
+    struct entry_frames frames;
+    size_t record;
+    uint64_t first_position;
+    uint64_t entry_started_ns;
+
+    bool snapshotting;
+    struct entry_reader reader;
+    struct buf why; /* why replay failed */
+
+    uv_check_t check; /* writing begins at the end of a loop pass, with all that the pass has queued */
+    uv_idle_t idle;   /* keeps the loop from sleeping before that */
+    int handles;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+
+    struct {
+        struct stat *bytes_written, *entries_written, *bytes_read, *entries_read, *deflated, *bad_frames, *snapshots,
+            *unsnapshotted, *queued;
+        struct stat_timer *append, *deflate, *snapshot, *persist, *truncate;
+    } st;
+};
+
+static void kick(struct stream *s);
+
+static void add(struct stat *st, int64_t n)
+{
+    if (st) stat_add(st, n);
+}
+
+static void took(struct stat_timer *t, uint64_t since_ns)
+{
+    if (t) stat_timer_add(t, (int64_t)(uv_hrtime() - since_ns));
+}
+
+static void stats_init(struct stream *s)
+{
+    struct stats *st = s->c.stats;
+    if (!st) return;
+    s->st.bytes_written = stats_int(st, "scheduler_log_bytes_written");
+    s->st.entries_written = stats_int(st, "scheduler_log_entries_written");
+    s->st.bytes_read = stats_int(st, "scheduler_log_bytes_read");
+    s->st.entries_read = stats_int(st, "scheduler_log_entries_read");
+    s->st.deflated = stats_int(st, "scheduler_log_deflated_entries_read");
+    s->st.bad_frames = stats_int(st, "scheduler_log_bad_frames_read");
+    s->st.snapshots = stats_int(st, "scheduler_log_snapshots");
+    s->st.unsnapshotted = stats_int(st, "scheduler_log_un_snapshotted_transactions");
+    s->st.queued = stats_int(st, "log_stream_queued_bytes");
+    s->st.append = stats_timer(st, "log_manager_append", "nanos");
+    s->st.deflate = stats_timer(st, "log_manager_deflate", "nanos");
+    s->st.snapshot = stats_timer(st, "scheduler_log_snapshot", "nanos");
+    s->st.persist = stats_timer(st, "scheduler_log_snapshot_persist", "nanos");
+    s->st.truncate = stats_timer(st, "scheduler_log_native_truncate_before", "nanos");
+}
+
+static void on_check(uv_check_t *h)
+{
+    struct stream *s = h->data;
+    uv_check_stop(&s->check);
+    uv_idle_stop(&s->idle);
+    kick(s);
+}
+
+static void on_idle(uv_idle_t *h)
+{
+    (void)h;
+}
+
+/* At the end of this loop pass. */
+static void kick_later(struct stream *s)
+{
+    if (s->closing || uv_is_active((uv_handle_t *)&s->check)) return;
+    uv_check_start(&s->check, on_check);
+    uv_idle_start(&s->idle, on_idle);
+}
+
+int stream_new(const struct stream_config *c, struct stream **ret)
+{
+    assert(c->max_entry_bytes > TRANSACTION_OVERHEAD);
+    if (c->max_entry_bytes > LIMIT_LOG_ENTRY_BYTES) return ERR_INVALID;
+    struct stream *s = xcalloc(1, sizeof(*s));
+    s->c = *c;
+    if (!s->c.max_queued_bytes) s->c.max_queued_bytes = LIMIT_LOG_QUEUE_BYTES;
+    s->tail = &s->head;
+    uv_check_init(c->loop, &s->check);
+    uv_idle_init(c->loop, &s->idle);
+    s->check.data = s->idle.data = s;
+    stats_init(s);
+    *ret = s;
+    return 0;
+}
+
+/* ---- requests to the log ---- */
+
+static struct call *call_new(struct stream *s, void (*cb)(struct log_req *r, int err))
+{
+    assert(!s->call);
+    struct call *c = xcalloc(1, sizeof(*c));
+    c->req.data = c;
+    c->req.cb = cb;
+    c->stream = s;
+    s->call = c;
+    return c;
+}
+
+/* Ends the call; NULL if its stream is gone. */
+static struct stream *call_end(struct log_req *r, uint64_t *ret_position)
+{
+    struct call *c = r->data;
+    struct stream *s = c->stream;
+    if (s) s->call = NULL;
+    if (ret_position) *ret_position = r->position;
+    buf_release(&c->record);
+    free(c);
+    return s;
+}
+
+/* ---- the queue ---- */
+
+static void count_queued(struct stream *s, size_t before, size_t after)
+{
+    s->queued += after - before;
+    if (s->st.queued) stat_set(s->st.queued, (int64_t)s->queued);
+}
+
+static struct pending *push(struct stream *s, enum kind kind)
+{
+    struct pending *p = xcalloc(1, sizeof(*p));
+    p->kind = kind;
+    p->last = s->index;
+    *s->tail = p;
+    s->tail = &p->next;
+    return p;
+}
+
+static struct pending *last_pending(struct stream *s)
+{
+    return s->head ? (struct pending *)((char *)s->tail - offsetof(struct pending, next)) : NULL;
+}
+
+static void pop(struct stream *s)
+{
+    struct pending *p = s->head;
+    s->head = p->next;
+    if (!s->head) s->tail = &s->head;
+    count_queued(s, p->t.bytes.len, 0);
+    buf_release(&p->t.bytes);
+    free(p);
+}
+
+static void snapshot_free(struct snapshot *n)
+{
+    for (uint32_t i = 0; i < n->n; i++) task_unref(n->tasks[i]);
+    free(n->tasks);
+    arena_release(&n->arena);
+    buf_release(&n->entry);
+    free(n);
+}
+
+/* Gives up a snapshot; one that is in the pool ends there. */
+static void snapshot_drop(struct stream *s, struct snapshot *n, int err)
+{
+    s->snapshotting = false;
+    n->cb(err, n->arg);
+    if (n->encoded)
+        snapshot_free(n);
+    else
+        n->stream = NULL;
+}
+
+static void drop_queue(struct stream *s, int err)
+{
+    while (s->head) {
+        if (s->head->snapshot) snapshot_drop(s, s->head->snapshot, err);
+        pop(s);
+    }
+}
+
+/* The last callback. */
+static void fail(struct stream *s, int err, const char *what)
+{
+    if (s->failed || s->closing) return;
+    s->failed = true;
+    struct buf why = { 0 };
+    const char *detail = log_error(s->c.log);
+    buf_addf(&why, "%s: %s%s%s", what, err_str(err), *detail ? ": " : "", detail);
+    if (s->why.len) buf_addf(&why, ": %s", buf_cstr(&s->why));
+    logline(LOG_ERROR, "log_failed", "why=\"%s\"", buf_cstr(&why));
+    drop_queue(s, err);
+    s->c.on_failed(buf_cstr(&why), s->c.arg);
+    buf_release(&why);
+}
+
+/* ---- writing ---- */
+
+static void on_appended(struct log_req *r, int err);
+
+static void append_record(struct stream *s)
+{
+    struct call *c = call_new(s, on_appended);
+    entry_frames_record(&s->frames, s->record, &c->record);
+    add(s->st.bytes_written, (int64_t)c->record.len);
+    log_append(s->c.log, &c->req, c->record.data, c->record.len);
+}
+
+static void kick(struct stream *s)
+{
+    struct pending *p = s->head;
+    if (!s->ready || s->failed || s->closing || s->call || !p) return;
+    if (p->kind == KIND_SNAPSHOT && !p->snapshot->encoded) return; /* what is behind must stay behind */
+    struct buf *entry = p->snapshot ? &p->snapshot->entry : &p->t.bytes;
+    if (p->kind == KIND_TRANSACTION && !p->sealed) {
+        size_t before = entry->len;
+        entry_transaction_end(&p->t);
+        p->sealed = true;
+        count_queued(s, before, entry->len);
+    }
+    s->writing = true;
+    s->record = 0;
+    s->entry_started_ns = uv_hrtime();
+    entry_frames_init(&s->frames, entry->data, entry->len, s->c.max_entry_bytes);
+    append_record(s);
+}
+
+static void on_truncated(struct log_req *r, int err)
+{
+    struct stream *s = call_end(r, NULL);
+    if (!s) return;
+    struct snapshot *n = s->head->snapshot;
+    s->head->snapshot = NULL;
+    pop(s);
+    s->writing = false;
+    took(s->st.truncate, s->entry_started_ns);
+    took(s->st.snapshot, n->started_ns);
+    s->snapshotting = false;
+    n->cb(err, n->arg);
+    snapshot_free(n);
+    if (s->closing) return;
+    if (err)
+        fail(s, err, "truncating the log failed");
+    else
+        kick_later(s);
+}
+
+static void snapshot_written(struct stream *s)
+{
+    struct call *c = call_new(s, on_truncated);
+    took(s->st.persist, s->entry_started_ns);
+    add(s->st.snapshots, 1);
+    if (s->st.unsnapshotted) stat_set(s->st.unsnapshotted, 0);
+    s->entry_started_ns = uv_hrtime();
+    log_truncate(s->c.log, &c->req, s->first_position);
+}
+
+static void transaction_written(struct stream *s)
+{
+    add(s->st.unsnapshotted, 1);
+    pop(s);
+    s->writing = false;
+    kick_later(s);
+}
+
+static void entry_written(struct stream *s)
+{
+    struct pending *p = s->head;
+    took(s->st.append, s->entry_started_ns);
+    add(s->st.entries_written, 1);
+    s->durable = p->last;
+    if (p->kind == KIND_SNAPSHOT)
+        snapshot_written(s);
+    else
+        transaction_written(s);
+    s->c.on_durable(s->durable, s->c.arg);
+}
+
+static void on_appended(struct log_req *r, int err)
+{
+    uint64_t position;
+    struct stream *s = call_end(r, &position);
+    if (!s) return;
+    if (err) {
+        fail(s, err, "writing to the log failed");
+        return;
+    }
+    if (s->record == 0) s->first_position = position;
+    if (++s->record < s->frames.records)
+        append_record(s);
+    else
+        entry_written(s);
+}
+
+/* The entry that takes n more bytes of ops: the last one that is not being written, or a new one. */
+static struct pending *open_transaction(struct stream *s)
+{
+    struct pending *p = last_pending(s);
+    if (p && p->kind == KIND_TRANSACTION && !p->sealed) return p;
+    p = push(s, KIND_TRANSACTION);
+    entry_transaction_begin(&p->t);
+    count_queued(s, 0, p->t.bytes.len);
+    return p;
+}
+
+/* Encodes the group behind what p holds. If the two are too much for one record, the group gets an entry of its own. */
+static int add_group(struct stream *s, struct pending *p, const struct api_op *ops, uint32_t n)
+{
+    size_t before = p->t.bytes.len;
+    uint32_t n_before = p->t.n_ops;
+    int err = 0;
+    for (uint32_t i = 0; i < n && !err; i++) err = entry_transaction_op(&p->t, &ops[i]);
+    bool too_much = err == ERR_TOO_BIG || p->t.bytes.len + TRANSACTION_OVERHEAD > s->c.max_entry_bytes;
+    if (err || (too_much && n_before)) entry_transaction_rewind(&p->t, before, n_before);
+    if (too_much && n_before) {
+        size_t whole = p->t.bytes.len;
+        entry_transaction_end(&p->t);
+        p->sealed = true;
+        count_queued(s, whole, p->t.bytes.len);
+        return add_group(s, open_transaction(s), ops, n);
+    }
+    count_queued(s, before, p->t.bytes.len);
+    if (!err) p->last = s->index + 1;
+    return err;
+}
+
+uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n)
+{
+    if (s->failed || s->closing || !n) return s->index;
+    int err = add_group(s, open_transaction(s), ops, n);
+    if (!err && s->queued > s->c.max_queued_bytes) err = ERR_FULL;
+    if (err) {
+        fail(s, err, "an operation cannot be logged");
+        return s->index;
+    }
+    s->index++;
+    kick_later(s);
+    return s->index;
+}
+
+uint64_t stream_durable(const struct stream *s)
+{
+    return s->durable;
+}
+
+size_t stream_queued_bytes(const struct stream *s)
+{
+    return s->queued;
+}
+
+/* ---- snapshots ---- */
+
+static void encode_in_pool(uv_work_t *w)
+{
+    struct snapshot *n = w->data;
+    uint64_t start = uv_hrtime();
+    n->err = entry_snapshot(&n->rest, n->tasks, n->n, &n->entry);
+    n->took_ns = uv_hrtime() - start;
+}
+
+static void after_encode(uv_work_t *w, int status)
+{
+    struct snapshot *n = w->data;
+    struct stream *s = n->stream;
+    assert(status == 0);
+    n->encoded = true;
+    if (!s) {
+        snapshot_free(n);
+        return;
+    }
+    if (s->st.deflate) stat_timer_add(s->st.deflate, (int64_t)n->took_ns);
+    if (n->err)
+        fail(s, n->err, "the snapshot cannot be encoded");
+    else
+        kick_later(s);
+}
+
+int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg)
+{
+    if (s->failed || s->closing) return ERR_CLOSED;
+    if (s->snapshotting || !s->ready) return ERR_BUSY;
+    struct snapshot *n = xcalloc(1, sizeof(*n));
+    n->stream = s;
+    n->cb = cb;
+    n->arg = arg;
+    n->started_ns = uv_hrtime();
+    n->work.data = n;
+    store_snapshot_rest(store, &n->rest, &n->arena);
+    n->rest.has_timestamp = true;
+    n->rest.timestamp = s->c.now_ms(s->c.arg);
+    n->tasks = store_pin_all(store, &n->n);
+    s->snapshotting = true;
+    push(s, KIND_SNAPSHOT)->snapshot = n;
+    int rc = uv_queue_work(s->c.loop, &n->work, encode_in_pool, after_encode);
+    assert(rc == 0);
+    return 0;
+}
+
+/* ---- replay ---- */
+
+static int replay_transaction(struct stream *s, const struct api_transaction *t)
+{
+    int err = 0;
+    for (uint32_t i = 0; i < t->n_ops && !err; i++) err = s->c.on_op(&t->ops[i], s->c.arg);
+    if (err) buf_addf(&s->why, "an operation cannot be applied: %s", err_str(err));
+    return err;
+}
+
+static int replay_entry(struct stream *s, const struct api_log_entry *e)
+{
+    add(s->st.entries_read, 1);
+    if (e->transaction) return replay_transaction(s, e->transaction);
+    if (!e->snapshot) return 0;
+    int err = s->c.on_snapshot(e->snapshot, s->c.arg);
+    if (err) buf_addf(&s->why, "a snapshot cannot be applied: %s", err_str(err));
+    return err;
+}
+
+static int on_entry(uint64_t position, const void *bytes, size_t n, void *arg)
+{
+    struct stream *s = ((struct call *)arg)->stream;
+    struct arena a = { 0 };
+    const struct api_log_entry *e;
+    if (!s) return ERR_CLOSED;
+    add(s->st.bytes_read, (int64_t)n);
+    int err = entry_reader_feed(&s->reader, bytes, n, &a, &e, &s->why);
+    if (!err && e) err = replay_entry(s, e);
+    arena_release(&a);
+    if (err) buf_addf(&s->why, ", at position %llu", (unsigned long long)position);
+    return err;
+}
+
+static void on_replayed(struct log_req *r, int err)
+{
+    struct stream *s = call_end(r, NULL);
+    if (!s) return;
+    entry_reader_end(&s->reader);
+    add(s->st.bad_frames, (int64_t)s->reader.bad_frames);
+    add(s->st.deflated, (int64_t)s->reader.deflated);
+    if (s->reader.bad_frames || s->reader.orphans)
+        logline(LOG_WARN, "log_frames_dropped", "incomplete=%llu chunks_without_header=%llu",
+                (unsigned long long)s->reader.bad_frames, (unsigned long long)s->reader.orphans);
+    if (err) {
+        fail(s, err, "replaying the log failed");
+        return;
+    }
+    s->ready = true;
+    kick_later(s);
+    s->c.on_ready(s->c.arg);
+}
+
+static void on_elected(struct log_req *r, int err)
+{
+    uint64_t begin = r->begin, last;
+    struct stream *s = call_end(r, &last);
+    if (!s) return;
+    if (err) {
+        fail(s, err, "becoming the log's writer failed");
+        return;
+    }
+    struct call *c = call_new(s, on_replayed);
+    log_read(s->c.log, &c->req, begin, last, on_entry, c);
+}
+
+void stream_start(struct stream *s)
+{
+    log_elect(s->c.log, &call_new(s, on_elected)->req);
+}
+
+/* ---- closing ---- */
+
+static void on_closed(uv_handle_t *h)
+{
+    struct stream *s = h->data;
+    if (--s->handles) return;
+    void (*cb)(void *arg) = s->close_cb;
+    void *arg = s->close_arg;
+    entry_reader_release(&s->reader);
+    buf_release(&s->why);
+    free(s);
+    cb(arg);
+}
+
+void stream_close(struct stream *s, void (*cb)(void *arg), void *arg)
+{
+    assert(!s->closing);
+    s->closing = true;
+    s->close_cb = cb;
+    s->close_arg = arg;
+    if (s->call) s->call->stream = NULL;
+    drop_queue(s, ERR_CLOSED);
+    s->handles = 2;
+    uv_close((uv_handle_t *)&s->check, on_closed);
+    uv_close((uv_handle_t *)&s->idle, on_closed);
+}
