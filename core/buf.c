@@ -38,39 +38,14 @@ char *xstrdup(const char *s)
     return xstrndup(s, strlen(s));
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+void buf_grow(struct buf *b, size_t n)
 {
     assert(b->len <= b->cap);
-    if (b->cap - b->len < n) {
-        size_t cap = b->cap ? b->cap : 64;
-        while (cap - b->len < n) cap *= 2;
-        b->data = xrealloc(b->data, cap);
-        b->cap = cap;
-    }
-    return b->data + b->len;
-}
-
-void buf_add(struct buf *b, const void *data, size_t n)
-{
-    if (!n) return;
-    memcpy(buf_reserve(b, n), data, n);
-    b->len += n;
-}
-
-void buf_addc(struct buf *b, char c)
-{
-    *buf_reserve(b, 1) = (uint8_t)c;
-    b->len++;
-}
-
-void buf_adds(struct buf *b, const char *z)
-{
-    buf_add(b, z, strlen(z));
-}
-
-void buf_add_str(struct buf *b, struct str s)
-{
-    buf_add(b, s.p, s.n);
+    assert(n <= SIZE_MAX / 4 && b->len <= SIZE_MAX / 4);
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap - b->len < n) cap *= 2;
+    b->data = xrealloc(b->data, cap);
+    b->cap = cap;
 }
 
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap)

@@ -14,16 +14,37 @@ struct buf {
     size_t cap;
 };
 
+/* The slow part of buf_reserve(): makes the buffer bigger. */
+void buf_grow(struct buf *b, size_t n);
 /* Makes room for n more bytes and returns where they go; buf_commit() counts them in. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    if (b->cap - b->len < n || !b->data) buf_grow(b, n);
+    return b->data + b->len;
+}
 static inline void buf_commit(struct buf *b, size_t n)
 {
     b->len += n;
 }
-void buf_add(struct buf *b, const void *data, size_t n);
-void buf_addc(struct buf *b, char c);
-void buf_adds(struct buf *b, const char *z);
-void buf_add_str(struct buf *b, struct str s);
+static inline void buf_add(struct buf *b, const void *data, size_t n)
+{
+    if (!n) return;
+    memcpy(buf_reserve(b, n), data, n);
+    b->len += n;
+}
+static inline void buf_addc(struct buf *b, char c)
+{
+    *buf_reserve(b, 1) = (uint8_t)c;
+    b->len++;
+}
+static inline void buf_adds(struct buf *b, const char *z)
+{
+    buf_add(b, z, strlen(z));
+}
+static inline void buf_add_str(struct buf *b, struct str s)
+{
+    buf_add(b, s.p, s.n);
+}
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Drops the first n bytes (n <= len) and moves the rest to the front. */

@@ -270,8 +270,10 @@ static int read_field(struct reader *r, const struct place *p, const struct tfie
 
 static const struct tfield *field_named(const struct tdesc *d, struct str name)
 {
-    for (uint32_t i = 0; i < d->n_fields; i++)
-        if (str_eq(str_c(d->fields[i].name), name)) return &d->fields[i];
+    for (uint32_t i = 0; i < d->n_fields; i++) {
+        const char *known = d->fields[i].name;
+        if (strncmp(known, name.p, name.n) == 0 && !known[name.n]) return &d->fields[i];
+    }
     return NULL;
 }
 

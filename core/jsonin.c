@@ -180,12 +180,17 @@ int jsonin_borrow_string(struct jsonin *in, struct str *ret)
     return 0;
 }
 
+static bool is_number_character(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '+' || (c | 0x20) == 'e';
+}
+
 int jsonin_number(struct jsonin *in, struct str *ret)
 {
     int c = jsonin_peek(in);
     if (c != '-' && (c < '0' || c > '9')) return unexpected(in);
     const uint8_t *from = in->p;
-    while (left(in) && *in->p && strchr("+-.0123456789eE", *in->p)) in->p++;
+    while (left(in) && is_number_character(*in->p)) in->p++;
     if (in->p - from > LIMIT_CODEC_STRING_BYTES) return ERR_TOO_BIG;
     *ret = (struct str){ (const char *)from, (uint32_t)(in->p - from) };
     return 0;

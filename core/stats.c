@@ -35,6 +35,9 @@ struct stat {
     int64_t (*get_int)(void *arg);
     double (*get_double)(void *arg);
     void *get_arg;
+    union number shown; /* the double whose text this is: sampled ones change once per tick and are read often */
+    uint8_t shown_len;
+    char shown_text[31];
     struct point *points; /* oldest first, from first_point on */
     uint32_t first_point, n_points, cap_points;
 };
@@ -339,18 +342,37 @@ static void add_number(struct buf *out, enum kind kind, union number v)
         java_double(out, v.d);
 }
 
+static void add_value(struct buf *out, struct stat *st)
+{
+    union number v = value_of(st);
+    if (st->kind == KIND_INT) {
+        text_i64(out, v.i);
+        return;
+    }
+    if (!st->shown_len || st->shown.i != v.i) {
+        size_t start = out->len;
+        java_double(out, v.d);
+        st->shown = v;
+        st->shown_len = (uint8_t)(out->len - start);
+        assert(st->shown_len <= sizeof st->shown_text);
+        memcpy(st->shown_text, out->data + start, st->shown_len);
+        return;
+    }
+    buf_add(out, st->shown_text, st->shown_len);
+}
+
 void stats_write_vars(struct stats *s, struct buf *out)
 {
     sort(s);
     for (uint32_t i = 0; i < s->n; i++) {
-        const struct stat *st = s->sorted[i];
+        struct stat *st = s->sorted[i];
         if (i) buf_addc(out, '\n');
         buf_add(out, st->name, st->name_len);
         buf_addc(out, ' ');
         if (st->kind == KIND_STRING)
             buf_adds(out, st->string);
         else
-            add_number(out, st->kind, value_of(st));
+            add_value(out, st);
     }
 }
 
@@ -359,7 +381,7 @@ void stats_write_json(struct stats *s, struct buf *out, bool pretty)
     sort(s);
     buf_addc(out, '{');
     for (uint32_t i = 0; i < s->n; i++) {
-        const struct stat *st = s->sorted[i];
+        struct stat *st = s->sorted[i];
         if (i) buf_addc(out, ',');
         if (pretty) buf_adds(out, "\n  ");
         text_json_string(out, str_c(st->name), true);
@@ -367,7 +389,7 @@ void stats_write_json(struct stats *s, struct buf *out, bool pretty)
         if (st->kind == KIND_STRING)
             text_json_string(out, str_c(st->string), true);
         else
-            add_number(out, st->kind, value_of(st));
+            add_value(out, st);
     }
     buf_adds(out, pretty && s->n ? "\n}" : "}");
 }

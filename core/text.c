@@ -118,6 +118,18 @@ static void add_plain(struct buf *out, const char *digits, int n, int exponent)
     add_digits(out, digits + whole, n - whole);
 }
 
+/* The usual case made quick: few decimals. If they give v again they are the fewest that do, being less than 15 digits.
+ */
+static void add_thousandths(struct buf *out, int64_t thousandths)
+{
+    int64_t rest = thousandths % 1000;
+    text_i64(out, thousandths / 1000);
+    char decimals[4] = { '.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10) };
+    size_t n = sizeof decimals;
+    while (n > 2 && decimals[n - 1] == '0') n--;
+    buf_add(out, decimals, n);
+}
+
 void java_double(struct buf *out, double v)
 {
     if (v != v) {
@@ -135,6 +147,11 @@ void java_double(struct buf *out, double v)
     if (v < 1e7 && v == (double)(int64_t)v) {
         text_i64(out, (int64_t)v);
         buf_adds(out, ".0");
+        return;
+    }
+    int64_t thousandths = v < 1e7 ? (int64_t)(v * 1000 + 0.5) : 0;
+    if (thousandths && (double)thousandths / 1000 == v) {
+        add_thousandths(out, thousandths);
         return;
     }
     char digits[20];
@@ -189,12 +206,10 @@ void utf8_add(struct buf *out, uint32_t code)
 
 enum { PLAIN, ESCAPED, HTML, WIDE };
 
-static unsigned class_of(uint8_t c)
-{
-    if (c >= 0x80) return WIDE;
-    if (c < 0x20 || c == '"' || c == '\\') return ESCAPED;
-    return c == '<' || c == '>' || c == '&' || c == '=' || c == '\'' ? HTML : PLAIN;
-}
+static const uint8_t class_of[256] = {
+    [0 ... 0x1f] = ESCAPED, ['"'] = ESCAPED, ['\\'] = ESCAPED, ['<'] = HTML,           ['>'] = HTML,
+    ['&'] = HTML,           ['='] = HTML,    ['\''] = HTML,    [0x80 ... 0xff] = WIDE,
+};
 
 #define EACH_BYTE(c) (0x0101010101010101u * (c))
 #define HAS_ZERO(v)  (((v)-EACH_BYTE(1)) & ~(v)&EACH_BYTE(0x80))
@@ -210,7 +225,7 @@ size_t text_plain_run(const uint8_t *p, size_t n, bool for_html)
         if (control | (v & EACH_BYTE(0x80)) | HAS_ZERO(v ^ EACH_BYTE('"')) | HAS_ZERO(v ^ EACH_BYTE('\\'))) break;
     }
     for (; i < n; i++) {
-        unsigned class = class_of(p[i]);
+        unsigned class = class_of[p[i]];
         if (class != PLAIN && (class != HTML || for_html)) break;
     }
     return i;

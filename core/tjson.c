@@ -48,15 +48,21 @@ static void write_tag(struct buf *out, enum ttype t)
     buf_addc(out, '"');
 }
 
-/* ,"28":{"rec":  without the comma before the first */
+/* ,"28":{"rec":  without the comma before the first. Written at once, since half of all output is this. */
 static void write_field_head(struct buf *out, bool first, int16_t id, enum ttype t)
 {
-    if (!first) buf_addc(out, ',');
-    buf_addc(out, '"');
-    text_i64(out, id);
-    buf_add(out, "\":{", 3);
-    write_tag(out, t);
-    buf_addc(out, ':');
+    assert(id >= 0 && id < 1000);
+    char *p = (char *)buf_reserve(out, sizeof ",\"999\":{\"rec\":"), *start = p;
+    struct str tag = tag_of(t);
+    if (!first) *p++ = ',';
+    *p++ = '"';
+    if (id >= 100) *p++ = (char)('0' + id / 100);
+    if (id >= 10) *p++ = (char)('0' + id / 10 % 10);
+    *p++ = (char)('0' + id % 10);
+    memcpy(p, "\":{\"", 4);
+    memcpy(p + 4, tag.p, tag.n);
+    memcpy(p + 4 + tag.n, "\":", 2);
+    buf_commit(out, (size_t)(p + 6 + tag.n - start));
 }
 
 static void write_double(struct buf *out, double v)

@@ -69,6 +69,7 @@ class Type:
 class Field:
     def __init__(self, idl, node):
         self.name, self.id, self.doc = node.get("name"), int(node.get("field-id")), node.get("doc", "")
+        assert 0 < self.id < 1000, f"{self.name}: the codecs count on ids of up to three digits"
         self.c_name = snake(self.name)
         self.optional = node.get("required") == "optional"
         self.type = Type(idl, node)
