@@ -67,7 +67,8 @@ void driver_suppress(struct driver *d);
 void driver_revive(struct driver *d);
 
 /* failover = true keeps the tasks running (nothing is sent); false tears the framework down: all its tasks are killed
- * and its id is dead. Then cb, later; the driver is gone and no other callback comes after this call. */
+ * and its id is dead. Then cb, later; the driver is gone and no other callback comes after this call. c.lp must stay
+ * until then. */
 void driver_close(struct driver *d, bool failover, void (*cb)(void *arg), void *arg);
 
 /* One element of the JSON array of /offers: the original message in Mesos's v1 form. Nothing for an unknown id. */

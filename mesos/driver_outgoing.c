@@ -124,26 +124,26 @@ void driver_send_subscribe(struct driver *d)
     arena_release(&a);
 }
 
+/* A call for all roles, without content. */
+static void send_bare_call(struct driver *d, Mesos__Scheduler__Call__Type type)
+{
+    Mesos__Scheduler__Call call = MESOS__SCHEDULER__CALL__INIT;
+    call.type = type;
+    driver_send_call(d, &call);
+}
+
 void driver_suppress(struct driver *d)
 {
     d->suppressed = true;
     if (d->state != REG_CONNECTED) return;
-    Mesos__Scheduler__Call__Suppress m = MESOS__SCHEDULER__CALL__SUPPRESS__INIT;
-    Mesos__Scheduler__Call call = MESOS__SCHEDULER__CALL__INIT;
-    call.type = MESOS__SCHEDULER__CALL__TYPE__SUPPRESS;
-    call.suppress = &m;
-    driver_send_call(d, &call);
+    send_bare_call(d, MESOS__SCHEDULER__CALL__TYPE__SUPPRESS);
 }
 
 void driver_revive(struct driver *d)
 {
     d->suppressed = false;
     if (d->state != REG_CONNECTED) return;
-    Mesos__Scheduler__Call__Revive m = MESOS__SCHEDULER__CALL__REVIVE__INIT;
-    Mesos__Scheduler__Call call = MESOS__SCHEDULER__CALL__INIT;
-    call.type = MESOS__SCHEDULER__CALL__TYPE__REVIVE;
-    call.revive = &m;
-    driver_send_call(d, &call);
+    send_bare_call(d, MESOS__SCHEDULER__CALL__TYPE__REVIVE);
 }
 
 /* ---------------- launch ---------------- */
