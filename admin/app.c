@@ -366,6 +366,12 @@ static void start_handles(struct app *a)
     a->sigint.data = a->sigterm.data = a;
     uv_signal_start(&a->sigint, on_signal, SIGINT);
     uv_signal_start(&a->sigterm, on_signal, SIGTERM);
+}
+
+/* Behind all that blocks at the start, which is not the loop's lag. */
+static void start_measuring(struct app *a)
+{
+    uv_update_time(a->loop);
     looplag_start(&a->lag, a->loop, a->stats);
     int64_t interval = flag_ms(a->flags, FLAG_stat_sampling_interval);
     start_timer(a, TIMER_TICK, on_tick, interval, interval);
@@ -425,6 +431,7 @@ int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct 
     if (rv == 0) rv = listen_libprocess(a, err_text);
     if (rv != 0) return rv;
     enter(a, LIFECYCLE_STORAGE_PREPARED);
+    start_measuring(a);
     (void)sd_notify(0, "READY=1");
     stream_start(a->stream);
     return 0;
@@ -438,9 +445,12 @@ static void end_at_once(uv_timer_t *t)
     _exit(a->exit_status ? a->exit_status : 1);
 }
 
+/* TIMER_STOP goes last, in app_free(): work on the pool (a name that does not resolve) may still keep the loop. */
 static void close_handles(struct app *a)
 {
-    for (int i = 0; i < TIMER_COUNT; i++) uv_close((uv_handle_t *)&a->timers[i], NULL);
+    uv_unref((uv_handle_t *)&a->timers[TIMER_STOP]);
+    for (int i = 0; i < TIMER_COUNT; i++)
+        if (i != TIMER_STOP) uv_close((uv_handle_t *)&a->timers[i], NULL);
     uv_close((uv_handle_t *)&a->sigint, NULL);
     uv_close((uv_handle_t *)&a->sigterm, NULL);
     looplag_stop(&a->lag);
@@ -510,6 +520,8 @@ void app_stop(struct app *a, int exit_status, const char *why)
 
 void app_free(struct app *a)
 {
+    uv_close((uv_handle_t *)&a->timers[TIMER_STOP], NULL);
+    uv_run(a->loop, UV_RUN_DEFAULT);
     if (a->pipeline) pipeline_free(a->pipeline);
     rpc_free_calls(a);
     if (a->sched) sched_free(a->sched);
