@@ -15,22 +15,33 @@ struct arena_chunk {
     _Alignas(16) unsigned char data[];
 };
 
+static struct arena_chunk *chunk_new(size_t cap, struct arena_chunk *next)
+{
+    struct arena_chunk *c = xmalloc(sizeof *c + cap);
+    c->len = 0;
+    c->cap = cap;
+    c->next = next;
+    return c;
+}
+
+/* A chunk with room for n bytes. What is big gets its own behind the first one, which so stays in use. */
+static struct arena_chunk *chunk_for(struct arena *a, size_t n)
+{
+    struct arena_chunk *first = a->chunks;
+    if (first && first->cap - first->len >= n) return first;
+    if (first && n > ARENA_CHUNK_MAX / 4) return first->next = chunk_new(n, first->next);
+    size_t cap = first ? first->cap * 2 : ARENA_FIRST;
+    if (cap > ARENA_CHUNK_MAX) cap = ARENA_CHUNK_MAX;
+    return a->chunks = chunk_new(cap > n ? cap : n, first);
+}
+
 void *arena_alloc(struct arena *a, size_t n)
 {
+    assert(n <= PTRDIFF_MAX);
     n = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     if (n == 0) n = ARENA_ALIGN;
     if (a->max_bytes && (n > a->max_bytes || a->used > a->max_bytes - n)) return NULL;
-    struct arena_chunk *c = a->chunks;
-    if (!c || c->cap - c->len < n) {
-        size_t cap = c ? c->cap * 2 : ARENA_FIRST;
-        if (cap > ARENA_CHUNK_MAX) cap = ARENA_CHUNK_MAX;
-        if (cap < n) cap = n;
-        c = xmalloc(sizeof *c + cap);
-        c->len = 0;
-        c->cap = cap;
-        c->next = a->chunks;
-        a->chunks = c;
-    }
+    struct arena_chunk *c = chunk_for(a, n);
     void *p = c->data + c->len;
     c->len += n;
     a->used += n;
