@@ -146,9 +146,11 @@ static void account(struct request *r)
 static void remove_first(struct http_conn *c)
 {
     struct request *r = c->requests;
-    if (r->close_after && r->next) c->cut = true;
+    bool close_after = r->close_after;
+    if (c->dispatching == r) c->dispatching = NULL;
     DL_DELETE(c->requests, r);
     c->n_requests--;
+    if (close_after && c->requests) c->cut = true;
     server_request_free(c->server, r);
 }
 

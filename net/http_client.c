@@ -377,6 +377,7 @@ static void on_keeper_closed(uv_handle_t *h)
 
 int http_client_new(uv_loop_t *loop, struct http_client **ret)
 {
+    tcp_ignore_sigpipe();
     struct http_client *hc = xcalloc(1, sizeof *hc);
     hc->loop = loop;
     uv_timer_init(loop, &hc->keeper);

@@ -118,7 +118,7 @@ static int on_header_field_complete(llhttp_t *ll)
     if (p->headers_done || !p->field_begun) return 0;
     /* llhttp lets blanks pass; a proxy that reads such a name otherwise could be led astray. */
     uint32_t n = p->msg->headers[p->msg->n_headers - 1].name.n;
-    if (memchr(b->data + b->len - n, ' ', n)) return fail(p, 400);
+    if (!n || memchr(b->data + b->len - n, ' ', n)) return fail(p, 400);
     buf_addc(b, 0);
     p->field_begun = false;
     p->value_open = true;
@@ -160,6 +160,7 @@ static size_t find_path(struct http_msg *m)
 static void place_texts(struct http_msg *m)
 {
     bool request = m->method.p;
+    buf_reserve(&m->head, 1);
     size_t path = request ? find_path(m) : 0;
     const char *base = (const char *)m->head.data, *at = base;
     if (request) {

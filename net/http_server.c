@@ -168,6 +168,7 @@ static void set_defaults(struct http_server_config *c)
 int http_server_new(uv_loop_t *loop, const struct http_server_config *config, struct http_server **ret)
 {
     assert(config->on_request);
+    tcp_ignore_sigpipe();
     struct http_server *s = xcalloc(1, sizeof *s);
     s->loop = loop;
     s->cfg = *config;

@@ -401,17 +401,17 @@ uint16_t libprocess_port(const struct libprocess *lp)
 
 static void free_processes(struct libprocess *lp)
 {
-    struct lp_process *p, *next;
-    struct lp_counter *c, *next_c;
-    HASH_ITER(hh, lp->processes, p, next)
-    {
+    struct lp_process *p = lp->processes, *next;
+    struct lp_counter *c = lp->counters, *next_c;
+    HASH_CLEAR(hh, lp->processes);
+    HASH_CLEAR(hh, lp->counters);
+    for (; p; p = next) {
+        next = p->hh.next;
         while (p->links) link_drop(p->links);
-        HASH_DEL(lp->processes, p);
         free(p);
     }
-    HASH_ITER(hh, lp->counters, c, next_c)
-    {
-        HASH_DEL(lp->counters, c);
+    for (; c; c = next_c) {
+        next_c = c->hh.next;
         free(c);
     }
     free_dead(lp);

@@ -216,12 +216,18 @@ void peer_pump(struct lp_peer *p)
         conn_write(p->conn);
 }
 
+/* It is in no list but that of its process. */
+static void link_free(struct lp_link *l)
+{
+    DL_DELETE2(l->process->links, l, p_prev, p_next);
+    free(l);
+}
+
 void link_drop(struct lp_link *l)
 {
     struct lp_link **list = l->peer ? &l->peer->links : &l->process->lp->local_links;
     DL_DELETE(*list, l);
-    DL_DELETE2(l->process->links, l, p_prev, p_next);
-    free(l);
+    link_free(l);
 }
 
 /* From here on the address is free for a new peer, which a process may well ask for in on_exited. */
@@ -233,10 +239,12 @@ void peer_end(struct lp_peer *p)
     if (p->conn) conn_end(p->conn);
     if (p->out.len) lp_count(lp->dropped);
     buf_release(&p->out);
-    while (p->links) {
-        struct lp_process *process = p->links->process;
-        struct upid to = p->links->to;
-        link_drop(p->links);
+    struct lp_link *l;
+    while ((l = p->links)) {
+        struct lp_process *process = l->process;
+        struct upid to = l->to;
+        DL_DELETE(p->links, l);
+        link_free(l);
         lp_count(lp->exits);
         if (!lp->closing && process->handlers.on_exited)
             process->handlers.on_exited(process, &to, process->handlers.arg);

@@ -3,6 +3,7 @@
 #include "core/err.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 
 int tcp_addr(const char *ip, uint16_t port, struct sockaddr_storage *ret)
@@ -28,6 +29,11 @@ const char *tcp_addr_text(const struct sockaddr_storage *a, char out[TCP_ADDR_TE
     uv_ip_name((const struct sockaddr *)a, ip, sizeof ip);
     snprintf(out, TCP_ADDR_TEXT_MAX, a->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, tcp_addr_port(a));
     return out;
+}
+
+void tcp_ignore_sigpipe(void)
+{
+    signal(SIGPIPE, SIG_IGN);
 }
 
 int tcp_listen(uv_tcp_t *h, const char *ip, uint16_t port, uv_connection_cb cb, uint16_t *ret_port)

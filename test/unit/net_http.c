@@ -358,6 +358,7 @@ static void malformed_requests(void **state)
         { "GET\r\n\r\n", 400 },
         { "GET / HTTP/1.1\r\nno colon\r\n\r\n", 400 },
         { "GET / HTTP/1.1\r\nX : y\r\n\r\n", 400 },
+        { "GET / HTTP/1.1\r\n: y\r\n\r\n", 400 },
         { "GET / HTTP/9.9\r\n\r\n", 400 },
         { "GET /\r\n\r\n", 400 },
         { "GET / HTTP/2.0\r\n\r\n", 505 },
@@ -565,6 +566,23 @@ static void reset_does_not_lose_complete_requests(void **state)
         assert_int_equal(f->n_requests, 2 * round);
     }
     buf_release(&b);
+    stop(f);
+}
+
+static void writing_to_a_peer_that_is_gone(void **state)
+{
+    (void)state;
+    struct fixture *f = start((struct http_server_config){ 0 });
+    struct peer p = join(f);
+    for (int i = 0; i < 5; i++) assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\n"));
+    assert_true(RUN_UNTIL(&f->loop, f->n_pending == 5));
+    peer_close(&p); /* looks like a half-close, until an answer is met by a reset */
+    for (int i = 0; i < 5 && f->pending[i]; i++) {
+        answer_text(f->pending[i], "x");
+        for (int t = 0; t < 5; t++) uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(RUN_UNTIL(&f->loop, f->n_closed == 1));
+    assert_in_range(f->n_abandoned, 1, 3);
     stop(f);
 }
 
@@ -827,6 +845,7 @@ int main(void)
         cmocka_unit_test(pipeline_limit),
         cmocka_unit_test(half_closing_peer_gets_its_answer),
         cmocka_unit_test(reset_does_not_lose_complete_requests),
+        cmocka_unit_test(writing_to_a_peer_that_is_gone),
         cmocka_unit_test(abandoned_requests),
         cmocka_unit_test(answer_given_while_closing_still_leaves),
         cmocka_unit_test(closing_abandons_the_request_in_its_handler),
