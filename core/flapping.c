@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-int64_t backoff_next(struct sched *s, int64_t last, int64_t initial, int64_t max)
+int64_t truncated_backoff(struct sched *s, int64_t last, int64_t initial, int64_t max)
 {
     int64_t h = last == 0 ? initial : last;
     int64_t next = h + llround(rng_unit(&s->rng) * (double)h);
@@ -36,7 +36,7 @@ int64_t flapping_penalty(struct sched *s, const struct task *t)
     const struct task *a = store_task(s->store, t->ancestor_id);
     while (a && flapped(s, a)) {
         int64_t next =
-            backoff_next(s, penalty, s->config.initial_flapping_task_delay, s->config.max_flapping_task_delay);
+            truncated_backoff(s, penalty, s->config.initial_flapping_task_delay, s->config.max_flapping_task_delay);
         if (next == penalty) break;
         penalty = next;
         a = store_task(s->store, a->ancestor_id);

@@ -171,7 +171,7 @@ static void schedule_next(struct sched *s, struct group *g, uint32_t placed, boo
     if (placed)
         g->penalty_ms = c->first_schedule_delay;
     else
-        g->penalty_ms = backoff_next(s, g->penalty_ms, c->initial_schedule_penalty, c->max_schedule_penalty);
+        g->penalty_ms = truncated_backoff(s, g->penalty_ms, c->initial_schedule_penalty, c->max_schedule_penalty);
     stat_timer_add(stats_timer(s->stats, "scheduled_task_penalty", "ms"), g->penalty_ms);
     timers_set(&s->timers, &g->timer, s->now_ms + (more_now ? 0 : g->penalty_ms), on_evaluate);
 }

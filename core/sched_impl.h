@@ -154,7 +154,7 @@ struct sched {
 };
 
 /* Truncated binary back-off: the first delay is in [initial, 2 initial], each later one 1 to 2 times the last. */
-int64_t backoff_next(struct sched *s, int64_t last, int64_t initial, int64_t max);
+int64_t truncated_backoff(struct sched *s, int64_t last, int64_t initial, int64_t max);
 
 /* sched_changes.c */
 void changes_add(struct sched *s, const struct task *t, int from, bool deleted);

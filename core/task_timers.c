@@ -80,8 +80,8 @@ static void on_kill_retry(struct sched *s, struct timer *t)
     e->kill.agent_id = arena_str(a, task->slave_id);
     stat_add(s->count.kill_retries, 1);
     logline(LOG_INFO, "kill-retry", "task=%.*s", STR_ARG(task->id));
-    tt->backoff_ms = backoff_next(s, tt->backoff_ms, s->config.initial_task_kill_retry_interval,
-                                  s->config.transient_task_state_timeout);
+    tt->backoff_ms = truncated_backoff(s, tt->backoff_ms, s->config.initial_task_kill_retry_interval,
+                                       s->config.transient_task_state_timeout);
     timers_set(&s->timers, t, s->now_ms + tt->backoff_ms, on_kill_retry);
 }
 
@@ -112,7 +112,7 @@ static void on_history_end(struct sched *s, struct timer *t)
 static void start_kill_retry(struct sched *s, const struct task *t)
 {
     int64_t delay =
-        backoff_next(s, 0, s->config.initial_task_kill_retry_interval, s->config.transient_task_state_timeout);
+        truncated_backoff(s, 0, s->config.initial_task_kill_retry_interval, s->config.transient_task_state_timeout);
     timer_start(s, t, s->now_ms + delay, on_kill_retry);
     s->task_timers->backoff_ms = delay;
 }
