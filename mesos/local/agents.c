@@ -397,8 +397,6 @@ static void reregister(struct master *m, struct agent *a, const char *why)
             readmit_task(m, t, why);
         } else if (t->on_agent && !t->at_master) {
             task_drop_agent_half(m, t);
-        } else if (!t->on_agent && t->at_master) {
-            task_missing(m, t);
         } else if (!t->on_agent && t->unreachable) {
             task_drop_master_half(m, t); /* known as lost, and lost it is */
         }
@@ -408,7 +406,11 @@ static void reregister(struct master *m, struct agent *a, const char *why)
     DL_FOREACH_SAFE(a->tasks, t, next)
     {
         if (t->kill_wanted) task_kill(m, t, -1);
-        task_resume(m, t);
+        if (t->on_agent) {
+            task_resume(m, t);
+        } else {
+            task_missing(m, t);
+        }
     }
     offers_candidate(m, a, true);
     logline(LOG_INFO, "agent_back", "id=%s", a->id);

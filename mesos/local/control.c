@@ -144,18 +144,41 @@ static int get_read(struct control *c)
     return status;
 }
 
+static int send_file(struct control *c, int fd, const char *type)
+{
+    uint64_t size = 0;
+    c->type = type;
+    int rc = files_read(fd, 0, LIMIT_LOCAL_DOWNLOAD_BYTES, &c->out, &size);
+    if (rc) return read_error(c, rc);
+    if (size > LIMIT_LOCAL_DOWNLOAD_BYTES)
+        return refuse(c, 413, "larger than %u bytes: use /files/read", LIMIT_LOCAL_DOWNLOAD_BYTES);
+    return 200;
+}
+
 static int get_download(struct control *c)
 {
     struct buf path = { 0 };
-    uint64_t size = 0;
-    int status = 200, fd = open_path(c, &path, &status);
-    c->type = status == 200 ? "application/octet-stream" : c->type;
-    int rc = fd >= 0 ? files_read(fd, 0, LIMIT_LOCAL_DOWNLOAD_BYTES, &c->out, &size) : 0;
-    if (rc) status = read_error(c, rc);
-    if (status == 200 && size > LIMIT_LOCAL_DOWNLOAD_BYTES)
-        status = refuse(c, 413, "larger than %u bytes: use /files/read", LIMIT_LOCAL_DOWNLOAD_BYTES);
+    int status, fd = open_path(c, &path, &status);
+    if (fd >= 0) status = send_file(c, fd, "application/octet-stream");
     buf_release(&path);
     return status;
+}
+
+/* /sandbox/<task id>/<file> */
+static int get_sandbox(struct control *c)
+{
+    struct buf path = { 0 };
+    struct str rest = { c->r->path.p + strlen("/sandbox/"), c->r->path.n - (uint32_t)strlen("/sandbox/") };
+    int fd = ERR_NOT_FOUND;
+    if (url_decode(rest, &path, false) == 0 && strlen(buf_cstr(&path)) == path.len) {
+        char *id = (char *)path.data, *slash = strchr(id, '/');
+        if (slash) *slash++ = 0;
+        fd = files_open_sandbox(c->w->work_dir, id, slash ? slash : "");
+    }
+    buf_release(&path);
+    if (fd == ERR_REFUSED) return refuse(c, 403, "not below the work folder");
+    if (fd < 0) return refuse(c, 404, "no such file");
+    return send_file(c, fd, "text/plain; charset=utf-8");
 }
 
 static int get_browse(struct control *c)
@@ -359,8 +382,10 @@ static int run(struct control *c, endpoint fn)
 static int dispatch(struct control *c)
 {
     bool known = false;
+    struct str path = c->r->path;
+    if (path.n > 9 && memcmp(path.p, "/sandbox/", 9) == 0 && str_eq(c->r->method, STR("GET"))) return get_sandbox(c);
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
-        if (!str_eq(c->r->path, str_c(endpoints[i].path))) continue;
+        if (!str_eq(path, str_c(endpoints[i].path))) continue;
         known = true;
         if (str_eq(c->r->method, str_c(endpoints[i].method))) return run(c, endpoints[i].fn);
     }

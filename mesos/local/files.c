@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,32 @@ int files_open(const char *work_dir, const char *path)
     if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) return fd;
     close(fd);
     return ERR_REFUSED;
+}
+
+/* As a pattern of glob(3) that matches only the text itself. */
+static void add_literal(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (strchr("*?[]\\", *text)) buf_addc(out, '\\');
+        buf_addc(out, *text);
+    }
+}
+
+int files_open_sandbox(const char *work_dir, const char *task_id, const char *file)
+{
+    struct buf pattern = { 0 };
+    glob_t found = { 0 };
+    if (!*task_id || strchr(task_id, '/')) return ERR_NOT_FOUND;
+    add_literal(&pattern, work_dir);
+    buf_adds(&pattern, "/slaves/*/frameworks/*/executors/");
+    add_literal(&pattern, task_id);
+    buf_adds(&pattern, "/runs/latest/");
+    add_literal(&pattern, file);
+    bool ok = glob(buf_cstr(&pattern), 0, NULL, &found) == 0 && found.gl_pathc > 0;
+    int fd = ok ? files_open(work_dir, found.gl_pathv[found.gl_pathc - 1]) : ERR_NOT_FOUND;
+    globfree(&found);
+    buf_release(&pattern);
+    return fd;
 }
 
 int files_read(int fd, uint64_t offset, uint64_t length, struct buf *out, uint64_t *ret_size)

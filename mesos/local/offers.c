@@ -181,6 +181,7 @@ static struct offered *allocate(struct master *m, struct framework *f, struct ag
     struct wanter w = { f, role };
     struct res res = res_copy(&a->free);
     res_keep(&res, wanted, &w);
+    res_order(&res, &a->total);
     bool worth = res_scalar(&res, "cpus") >= MIN_CPUS_MILLI || res_scalar(&res, "mem") >= MIN_MEM_MILLI;
     int64_t refused = worth ? refused_until(a, f, role, &res) : 0;
     if (refused && refused < *until) *until = refused;

@@ -347,6 +347,18 @@ void res_release(struct res *r)
     *r = (struct res){ 0 };
 }
 
+void res_order(struct res *r, const struct res *like)
+{
+    uint32_t to = 0;
+    for (uint32_t i = 0; i < like->n && to < r->n; i++) {
+        struct res_item *it = find(r, like->v[i].kind);
+        if (!it || it < &r->v[to]) continue;
+        struct res_item tmp = r->v[to];
+        r->v[to++] = *it;
+        *it = tmp;
+    }
+}
+
 void res_keep(struct res *r, bool (*want)(const struct res_item *it, const void *arg), const void *arg)
 {
     for (uint32_t i = r->n; i-- > 0;)

@@ -61,6 +61,8 @@ bool res_contains(const struct res *a, const struct res *b);
 bool res_eq(const struct res *a, const struct res *b);
 struct res res_copy(const struct res *a);
 void res_release(struct res *r);
+/* Brings the items into the order in which `like` has them. */
+void res_order(struct res *r, const struct res *like);
 /* Takes out what a filter does not want. */
 void res_keep(struct res *r, bool (*want)(const struct res_item *it, const void *arg), const void *arg);
 /* The sum of all scalars of that name, in thousandths. */

@@ -333,7 +333,7 @@ static void retry(struct timer *timer, void *arg)
 void task_resume(struct master *m, struct task *t)
 {
     timer_stop(&m->timers, &t->retry);
-    if (t->on_agent) deliver(t, LIMIT_LOCAL_UPDATE_RETRY_MS);
+    deliver(t, LIMIT_LOCAL_UPDATE_RETRY_MS);
 }
 
 static void random_uuid(struct rng *r, uint8_t out[16])
