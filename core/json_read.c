@@ -57,7 +57,7 @@ static int check(struct reader *r, const struct place *p, int code)
 static int wrong_kind(struct reader *r, const struct place *p, const char *text)
 {
     int rc = check(r, p, jsonin_skip(&r->in));
-    return rc < 0 ? rc : fail(r, p, ERR_INVALID, text);
+    return rc ? rc : fail(r, p, ERR_INVALID, text);
 }
 
 static bool is_number_next(struct reader *r)
@@ -74,7 +74,7 @@ static int read_integer(struct reader *r, const struct place *p, int64_t min, in
     int64_t v;
     double d;
     int rc = check(r, p, jsonin_number(&r->in, &s));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!text_parse_i64(s, &v)) {
         if (!text_parse_double(s, &d)) return fail(r, p, ERR_INVALID, "not a number, or too big");
         if (d != floor(d)) return fail(r, p, ERR_INVALID, "not an integer");
@@ -91,7 +91,7 @@ static int read_double(struct reader *r, const struct place *p, double *ret)
     if (!is_number_next(r)) return wrong_kind(r, p, "not a number");
     struct str s;
     int rc = check(r, p, jsonin_number(&r->in, &s));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     return text_parse_double(s, ret) ? 0 : fail(r, p, ERR_INVALID, "not a number, or too big");
 }
 
@@ -107,7 +107,7 @@ static int read_binary(struct reader *r, const struct place *p, struct str *ret)
 {
     struct str text;
     int rc = check(r, p, jsonin_borrow_string(&r->in, &text));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     char *bytes = decode_alloc(r->in.a, (uint64_t)text.n + 1, 1);
     uint32_t n;
     if (!bytes) return check(r, p, ERR_TOO_BIG);
@@ -137,7 +137,7 @@ static int read_enum(struct reader *r, const struct place *p, const struct tenum
     struct str name;
     if (jsonin_peek(&r->in) != '"') return wrong_kind(r, p, "not a name");
     int rc = check(r, p, jsonin_borrow_string(&r->in, &name));
-    return rc < 0 ? rc : tenum_value(e, name, ret);
+    return rc ? rc : tenum_value(e, name, ret);
 }
 
 static int read_struct(struct reader *r, const struct place *p, const struct tdesc *d, void *obj);
@@ -211,11 +211,11 @@ static int read_element(struct reader *r, const struct place *up, const struct t
 {
     struct place p = { up, { 0 }, e->n };
     int rc = check(r, &p, make_room(r, t, e));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (t->key) {
         rc = check(r, &p, jsonin_string(&r->in, &e->keys[e->n]));
         if (rc == 0) rc = check(r, &p, jsonin_expect(&r->in, ':'));
-        if (rc < 0) return rc;
+        if (rc) return rc;
         p.name = e->keys[e->n];
     }
     rc = read_value(r, &p, t->elem, e->v + e->n * ttype_size(t->elem));
@@ -229,7 +229,7 @@ static int read_elements(struct reader *r, const struct place *p, const struct t
     char open = t->key ? '{' : '[', close = t->key ? '}' : ']';
     if (jsonin_peek(&r->in) != open) return wrong_kind(r, p, t->key ? "not an object" : "not an array");
     int rc = check(r, p, jsonin_enter(&r->in));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     r->in.p++;
     rc = check(r, p, make_room(r, t, e)); /* so that an empty container has an array too */
     for (bool more = rc == 0 && !jsonin_accept(&r->in, close); more && rc == 0;) {
@@ -244,7 +244,7 @@ static int read_container(struct reader *r, const struct place *p, const struct 
 {
     struct elements e = { 0 };
     int rc = read_elements(r, p, &f->type, &e);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     *tfield_has(f, obj) = true;
     *tfield_count(f, obj) = e.n;
     *tfield_array(f, obj) = e.v;
@@ -282,7 +282,7 @@ static int read_member(struct reader *r, const struct place *up, const struct td
     struct place p = { .up = up };
     int rc = check(r, up, jsonin_borrow_string(&r->in, &p.name));
     if (rc == 0) rc = check(r, up, jsonin_expect(&r->in, ':'));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     const struct tfield *f = field_named(d, p.name);
     bool strict = d->is_union || r->flags & JSON_STRICT;
     if (!f) return strict ? wrong_kind(r, &p, "unknown member") : check(r, &p, jsonin_skip(&r->in));
@@ -294,14 +294,14 @@ static int read_struct(struct reader *r, const struct place *p, const struct tde
 {
     if (jsonin_peek(&r->in) != '{') return wrong_kind(r, p, "not an object");
     int rc = check(r, p, jsonin_enter(&r->in));
-    if (rc < 0) return rc;
+    if (rc) return rc;
     r->in.p++;
     for (bool more = !jsonin_accept(&r->in, '}'); more && rc == 0;) {
         rc = read_member(r, p, d, obj);
         if (rc == 0) rc = check(r, p, jsonin_more(&r->in, '}', &more));
     }
     jsonin_leave(&r->in);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (d->is_union && tdesc_count_set(d, obj) != 1) return fail(r, p, ERR_INVALID, "needs exactly one member");
     return check(r, p, decode_finish(d, obj, r->in.a));
 }
@@ -312,5 +312,5 @@ int json_read(const void *data, size_t n, const struct tdesc *d, void *obj, stru
     if (!data) data = "", n = 0;
     struct reader r = { { data, (const uint8_t *)data + n, a, 0, false }, data, flags, err_text };
     int rc = read_struct(&r, NULL, d, obj);
-    return rc < 0 ? rc : check(&r, NULL, jsonin_end(&r.in));
+    return rc ? rc : check(&r, NULL, jsonin_end(&r.in));
 }

@@ -89,7 +89,7 @@ static int write_container(struct buf *out, const struct tfield *f, const void *
         int rc = keys ? write_string(out, keys[i], false, flags) : 0;
         if (rc == 0 && keys) buf_addc(out, ':');
         if (rc == 0) rc = write_value(out, t->elem, v + i * size, flags);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     buf_addc(out, t->key ? '}' : ']');
     return 0;
@@ -114,11 +114,10 @@ static int write_struct(struct buf *out, const struct tdesc *d, const void *obj,
         buf_addc(out, '"');
         buf_adds(out, f->name);
         buf_add(out, "\":", 2);
-        const void *at = tfield_at(f, obj);
-        int rc = ttype_is_container(f->type.type)
-                     ? write_container(out, f, obj, flags)
-                     : write_value(out, &f->type, f->type.st ? *(void *const *)at : at, flags);
-        if (rc < 0) return rc;
+        const void *v = tfield_value(f, obj);
+        int rc = ttype_is_container(f->type.type) ? write_container(out, f, obj, flags)
+                                                  : write_value(out, &f->type, v, flags);
+        if (rc) return rc;
     }
     buf_addc(out, '}');
     return d->is_union && written != 1 ? ERR_INVALID : 0;

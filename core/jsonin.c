@@ -94,7 +94,7 @@ static int scan_escape(struct jsonin *in)
 static int scan_string(struct jsonin *in, struct str *ret, bool *ret_has_escapes)
 {
     int rc = jsonin_expect(in, '"');
-    if (rc < 0) return rc;
+    if (rc) return rc;
     const uint8_t *from = in->p;
     *ret_has_escapes = false;
     for (;;) {
@@ -105,7 +105,7 @@ static int scan_string(struct jsonin *in, struct str *ret, bool *ret_has_escapes
             *ret_has_escapes = true;
             in->p++;
             rc = scan_escape(in);
-            if (rc < 0) return rc;
+            if (rc) return rc;
             continue;
         }
         size_t n = utf8_length(in->p, left(in));
@@ -166,7 +166,7 @@ int jsonin_string(struct jsonin *in, struct str *ret)
     struct str raw;
     bool has_escapes;
     int rc = scan_string(in, &raw, &has_escapes);
-    return rc < 0 ? rc : decode_to_arena(in, raw, has_escapes, ret);
+    return rc ? rc : decode_to_arena(in, raw, has_escapes, ret);
 }
 
 int jsonin_borrow_string(struct jsonin *in, struct str *ret)
@@ -174,7 +174,7 @@ int jsonin_borrow_string(struct jsonin *in, struct str *ret)
     struct str raw;
     bool has_escapes;
     int rc = scan_string(in, &raw, &has_escapes);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (has_escapes) return decode_to_arena(in, raw, true, ret);
     *ret = raw;
     return 0;
@@ -215,14 +215,14 @@ static int skip_members(struct jsonin *in, bool is_object)
         if (rc == 0 && is_object) rc = jsonin_expect(in, ':');
         if (rc == 0) rc = jsonin_skip(in);
         if (rc == 0) rc = jsonin_more(in, close, &more);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     return 0;
 }
 
 int jsonin_skip(struct jsonin *in)
 {
-    struct str s;
+    struct str s = { 0 };
     bool escapes;
     double v;
     int c = jsonin_peek(in), rc;
@@ -230,7 +230,7 @@ int jsonin_skip(struct jsonin *in)
     case '{':
     case '[':
         rc = jsonin_enter(in);
-        if (rc < 0) return rc;
+        if (rc) return rc;
         in->p++;
         rc = skip_members(in, c == '{');
         jsonin_leave(in);
@@ -245,7 +245,7 @@ int jsonin_skip(struct jsonin *in)
         return jsonin_accept_word(in, STR("null")) ? 0 : ERR_MALFORMED;
     default:
         rc = jsonin_number(in, &s);
-        return rc < 0 ? rc : text_parse_double(s, &v) ? 0 : ERR_MALFORMED;
+        return rc ? rc : text_parse_double(s, &v) ? 0 : ERR_MALFORMED;
     }
 }
 

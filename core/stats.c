@@ -71,12 +71,12 @@ struct stats *stats_new(void)
 void stats_free(struct stats *s)
 {
     if (!s) return;
+    HASH_CLEAR(hh, s->timers_by_name);
+    HASH_CLEAR(hh, s->by_name);
     for (struct stat_timer *t = s->timers, *next; t; t = next) {
         next = t->next;
-        HASH_DEL(s->timers_by_name, t);
         free(t);
     }
-    HASH_CLEAR(hh, s->by_name);
     for (uint32_t i = 0; i < s->n; i++) {
         struct stat *st = s->sorted[i];
         free(st->name);
@@ -107,7 +107,7 @@ static struct stat *add_stat(struct stats *s, char *name, enum kind kind, bool t
     HASH_ADD_KEYPTR(hh, s->by_name, st->name, st->name_len, st);
     if (s->n == s->cap_sorted) {
         s->cap_sorted = s->cap_sorted ? 2 * s->cap_sorted : 64;
-        s->sorted = xrealloc(s->sorted, s->cap_sorted * sizeof *s->sorted);
+        s->sorted = xrealloc(s->sorted, s->cap_sorted * sizeof(struct stat *));
     }
     s->sorted[s->n++] = st;
     s->is_sorted = false;
@@ -330,7 +330,7 @@ static int compare_lines(const void *x, const void *y)
 static void sort(struct stats *s)
 {
     if (s->is_sorted || !s->n) return;
-    qsort(s->sorted, s->n, sizeof *s->sorted, compare_lines);
+    qsort(s->sorted, s->n, sizeof(struct stat *), compare_lines);
     s->is_sorted = true;
 }
 

@@ -136,7 +136,7 @@ static int out_container(struct out *o, const struct tfield *f, const void *obj)
     for (uint32_t i = 0; i < n; i++) {
         int rc = t->key ? out_value(o, t->key, keys + i * key_size) : 0;
         if (rc == 0) rc = out_value(o, t->elem, v + i * size);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     return 0;
 }
@@ -149,10 +149,9 @@ static int out_struct(struct out *o, const struct tdesc *d, const void *obj)
         if (!tfield_is_set(f, obj)) continue;
         written++;
         out_field(o, f->type.type, f->id);
-        const void *at = tfield_at(f, obj);
-        int rc = ttype_is_container(f->type.type) ? out_container(o, f, obj)
-                                                  : out_value(o, &f->type, f->type.st ? *(void *const *)at : at);
-        if (rc < 0) return rc;
+        const void *v = tfield_value(f, obj);
+        int rc = ttype_is_container(f->type.type) ? out_container(o, f, obj) : out_value(o, &f->type, v);
+        if (rc) return rc;
     }
     out_byte(o, TT_STOP);
     return d->is_union && written != 1 ? ERR_INVALID : 0;
@@ -313,7 +312,7 @@ static int in_skip_struct(struct in *in)
         if (*p == TT_STOP) return 0;
         if (!in_take(in, 2)) return ERR_TRUNCATED;
         int rc = in_skip(in, *p);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
 }
 
@@ -364,7 +363,7 @@ static int in_str(struct in *in, struct str *ret)
 {
     uint32_t n;
     int rc = in_length(in, &n);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     char *p = decode_alloc(in->a, (uint64_t)n + 1, 1);
     if (!p) return ERR_TOO_BIG;
     memcpy(p, in->p, n);
@@ -426,7 +425,7 @@ static int in_container_field(struct in *in, const struct tfield *f, void *obj)
     unsigned key, elem;
     uint32_t n;
     int rc = in_container(in, t->key != NULL, &key, &elem, &n);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (n && (elem != t->elem->type || (t->key && key != t->key->type))) return ERR_MALFORMED;
     void *keys = t->key ? decode_alloc(in->a, n, ttype_size(t->key)) : NULL;
     void *v = decode_alloc(in->a, n, ttype_size(t->elem));
@@ -435,7 +434,7 @@ static int in_container_field(struct in *in, const struct tfield *f, void *obj)
     in->depth++;
     rc = in_elements(in, f, n, keys, v);
     in->depth--;
-    if (rc < 0) return rc;
+    if (rc) return rc;
     *tfield_has(f, obj) = true;
     *tfield_count(f, obj) = n;
     *tfield_array(f, obj) = v;
@@ -470,7 +469,7 @@ static int in_struct(struct in *in, const struct tdesc *d, void *obj)
         if (!id) return ERR_TRUNCATED;
         const struct tfield *f = tdesc_field_by_id(d, (int16_t)get16(id), &at);
         int rc = f && f->type.type == *p ? in_field(in, f, obj) : in_skip(in, *p);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     in->depth--;
     return decode_finish(d, obj, in->a);
@@ -481,7 +480,7 @@ int tbinary_read(const void *data, size_t n, const struct tdesc *d, void *obj, s
     struct in in = { data, (const uint8_t *)data + n, a, 0 };
     if (!data) return ERR_TRUNCATED;
     int rc = in_struct(&in, d, obj);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!ret_used) return in_left(&in) ? ERR_MALFORMED : 0;
     *ret_used = n - in_left(&in);
     return 0;
@@ -500,7 +499,7 @@ int tbinary_message_read(const void *data, size_t n, struct tmessage *ret, struc
         in.p += 4;
     }
     int rc = in_str(&in, &m.name);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     const uint8_t *p = in_take(&in, strict ? 4 : 5);
     if (!p) return ERR_TRUNCATED;
     if (!strict) m.type = *p++;

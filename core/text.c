@@ -86,6 +86,7 @@ static int shortest(double v, char digits[20], int *ret_exponent)
     char *p = text;
     for (; *p != 'e'; p++)
         if (*p != '.') digits[n++] = *p;
+    assert(n >= 2);
     while (n > 1 && digits[n - 1] == '0') n--;
     *ret_exponent = (int)strtol(p + 1, NULL, 10);
     return n;
@@ -212,7 +213,7 @@ static const uint8_t class_of[256] = {
 };
 
 #define EACH_BYTE(c) (0x0101010101010101u * (c))
-#define HAS_ZERO(v)  (((v)-EACH_BYTE(1)) & ~(v)&EACH_BYTE(0x80))
+#define HAS_ZERO(v) (((v)-EACH_BYTE(1)) & ~(v)&EACH_BYTE(0x80))
 
 size_t text_plain_run(const uint8_t *p, size_t n, bool for_html)
 {

@@ -51,6 +51,7 @@ static void write_tag(struct buf *out, enum ttype t)
 /* ,"28":{"rec":  without the comma before the first. Written at once, since half of all output is this. */
 static void write_field_head(struct buf *out, bool first, int16_t id, enum ttype t)
 {
+    static const char before_tag[4] = { '"', ':', '{', '"' };
     assert(id >= 0 && id < 1000);
     char *p = (char *)buf_reserve(out, sizeof ",\"999\":{\"rec\":"), *start = p;
     struct str tag = tag_of(t);
@@ -59,10 +60,13 @@ static void write_field_head(struct buf *out, bool first, int16_t id, enum ttype
     if (id >= 100) *p++ = (char)('0' + id / 100);
     if (id >= 10) *p++ = (char)('0' + id / 10 % 10);
     *p++ = (char)('0' + id % 10);
-    memcpy(p, "\":{\"", 4);
-    memcpy(p + 4, tag.p, tag.n);
-    memcpy(p + 4 + tag.n, "\":", 2);
-    buf_commit(out, (size_t)(p + 6 + tag.n - start));
+    memcpy(p, before_tag, sizeof before_tag);
+    p += sizeof before_tag;
+    memcpy(p, tag.p, tag.n);
+    p += tag.n;
+    *p++ = '"';
+    *p++ = ':';
+    buf_commit(out, (size_t)(p - start));
 }
 
 static void write_double(struct buf *out, double v)
@@ -135,7 +139,7 @@ static int write_elements(struct buf *out, const struct tfield *f, const void *o
         int rc = keys ? write_string(out, keys[i], false) : 0;
         if (rc == 0 && keys) buf_addc(out, ':');
         if (rc == 0) rc = write_value(out, t->elem, v + i * size);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     return 0;
 }
@@ -167,10 +171,9 @@ static int write_struct(struct buf *out, const struct tdesc *d, const void *obj)
         const struct tfield *f = &d->fields[i];
         if (!tfield_is_set(f, obj)) continue;
         write_field_head(out, written++ == 0, f->id, f->type.type);
-        const void *at = tfield_at(f, obj);
-        int rc = ttype_is_container(f->type.type) ? write_container(out, f, obj)
-                                                  : write_value(out, &f->type, f->type.st ? *(void *const *)at : at);
-        if (rc < 0) return rc;
+        const void *v = tfield_value(f, obj);
+        int rc = ttype_is_container(f->type.type) ? write_container(out, f, obj) : write_value(out, &f->type, v);
+        if (rc) return rc;
         buf_addc(out, '}');
     }
     buf_addc(out, '}');
@@ -221,7 +224,7 @@ static int read_integer(struct jsonin *in, int64_t min, int64_t max, int64_t *re
     struct str s;
     int64_t v;
     int rc = jsonin_number(in, &s);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!text_parse_i64(s, &v) || v < min || v > max) return ERR_MALFORMED;
     *ret = v;
     return 0;
@@ -233,7 +236,7 @@ static int read_double(struct jsonin *in, double *ret)
     struct str s;
     bool quoted = jsonin_peek(in) == '"';
     int rc = quoted ? jsonin_borrow_string(in, &s) : jsonin_number(in, &s);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!quoted) return text_parse_double(s, ret) ? 0 : ERR_MALFORMED;
     if (str_eq(s, STR("NaN")))
         *ret = __builtin_nan("");
@@ -251,7 +254,7 @@ static int read_string(struct jsonin *in, bool is_binary, struct str *ret)
     if (!is_binary) return jsonin_string(in, ret);
     struct str text;
     int rc = jsonin_borrow_string(in, &text);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     char *p = decode_alloc(in->a, (uint64_t)text.n + 1, 1);
     if (!p) return ERR_TOO_BIG;
     uint32_t n;
@@ -314,7 +317,7 @@ static int read_container_head(struct jsonin *in, const struct ttypedesc *t, uin
     if (rc == 0) rc = jsonin_borrow_string(in, &elem);
     if (rc == 0) rc = jsonin_expect(in, ',');
     if (rc == 0) rc = read_integer(in, 0, INT32_MAX, &n);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (n > LIMIT_CODEC_ELEMENTS) return ERR_TOO_BIG;
     if (n > (in->end - in->p) / 2) return ERR_TRUNCATED; /* each has a comma or brace and a character at least */
     if (n && !str_eq(elem, tag_of(t->elem->type))) return ERR_MALFORMED;
@@ -329,7 +332,7 @@ static int read_list(struct jsonin *in, const struct ttypedesc *elem, uint32_t n
     for (uint32_t i = 0; i < n; i++) {
         int rc = jsonin_expect(in, ',');
         if (rc == 0) rc = read_value(in, elem, v + i * size);
-        if (rc < 0) return rc;
+        if (rc) return rc;
     }
     return 0;
 }
@@ -345,7 +348,7 @@ static int read_map(struct jsonin *in, const struct ttypedesc *elem, uint32_t n,
         if (rc == 0) rc = jsonin_expect(in, ':');
         if (rc == 0) rc = read_value(in, elem, v + i * size);
     }
-    return rc < 0 ? rc : jsonin_expect(in, '}');
+    return rc ? rc : jsonin_expect(in, '}');
 }
 
 static int read_container(struct jsonin *in, const struct tfield *f, void *obj)
@@ -354,16 +357,16 @@ static int read_container(struct jsonin *in, const struct tfield *f, void *obj)
     assert(!t->key || t->key->type == TT_STRING); /* the generator sees to it */
     uint32_t n;
     int rc = read_container_head(in, t, &n);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     struct str *keys = t->key ? decode_alloc(in->a, n, sizeof *keys) : NULL;
     void *v = decode_alloc(in->a, n, ttype_size(t->elem));
     if (!v || (t->key && !keys)) return ERR_TOO_BIG;
     rc = jsonin_enter(in);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     rc = t->key ? read_map(in, t->elem, n, keys, v) : read_list(in, t->elem, n, v);
     jsonin_leave(in);
     if (rc == 0) rc = jsonin_expect(in, ']');
-    if (rc < 0) return rc;
+    if (rc) return rc;
     *tfield_has(f, obj) = true;
     *tfield_count(f, obj) = n;
     *tfield_array(f, obj) = v;
@@ -391,16 +394,16 @@ static int read_member(struct jsonin *in, const struct tdesc *d, void *obj, uint
     struct str id_text, tag;
     int64_t id;
     int rc = jsonin_borrow_string(in, &id_text);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!text_parse_i64(id_text, &id) || id < INT16_MIN || id > INT16_MAX) return ERR_MALFORMED;
     rc = jsonin_expect(in, ':');
     if (rc == 0) rc = jsonin_expect(in, '{');
     if (rc == 0) rc = jsonin_borrow_string(in, &tag);
     if (rc == 0) rc = jsonin_expect(in, ':');
-    if (rc < 0) return rc;
+    if (rc) return rc;
     const struct tfield *f = tdesc_field_by_id(d, (int32_t)id, at);
     rc = f && str_eq(tag, tag_of(f->type.type)) ? read_field(in, f, obj) : jsonin_skip(in);
-    return rc < 0 ? rc : jsonin_expect(in, '}');
+    return rc ? rc : jsonin_expect(in, '}');
 }
 
 static int read_struct(struct jsonin *in, const struct tdesc *d, void *obj)
@@ -412,7 +415,7 @@ static int read_struct(struct jsonin *in, const struct tdesc *d, void *obj)
         rc = read_member(in, d, obj, &at);
         if (rc == 0) rc = jsonin_more(in, '}', &more);
     }
-    if (rc < 0) return rc;
+    if (rc) return rc;
     jsonin_leave(in);
     return decode_finish(d, obj, in->a);
 }
@@ -422,7 +425,7 @@ int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, str
     if (!data) return ERR_TRUNCATED;
     struct jsonin in = { data, (const uint8_t *)data + n, a, 0, true };
     int rc = read_struct(&in, d, obj);
-    if (rc < 0) return rc;
+    if (rc) return rc;
     if (!ret_used) return jsonin_end(&in);
     *ret_used = (size_t)(in.p - (const uint8_t *)data);
     return 0;
@@ -443,7 +446,7 @@ int tjson_message_read(const void *data, size_t n, struct tmessage *ret, struct 
     if (rc == 0) rc = jsonin_expect(&in, ',');
     if (rc == 0) rc = read_integer(&in, INT32_MIN, INT32_MAX, &seqid);
     if (rc == 0) rc = jsonin_expect(&in, ',');
-    if (rc < 0) return rc;
+    if (rc) return rc;
     m.type = (int32_t)type;
     m.seqid = (int32_t)seqid;
     m.body = (size_t)(in.p - (const uint8_t *)data);
@@ -456,5 +459,5 @@ int tjson_message_end(const void *data, size_t n, size_t at)
     assert(at <= n);
     struct jsonin in = { (const uint8_t *)data + at, (const uint8_t *)data + n, NULL, 0, true };
     int rc = jsonin_expect(&in, ']');
-    return rc < 0 ? rc : jsonin_end(&in);
+    return rc ? rc : jsonin_end(&in);
 }

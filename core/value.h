@@ -32,6 +32,12 @@ static inline void **tfield_keys(const struct tfield *f, const void *obj)
     return (void **)((char *)(uintptr_t)obj + f->keys_off);
 }
 
+/* The value itself: of a struct, the struct. Not for containers. */
+static inline const void *tfield_value(const struct tfield *f, const void *obj)
+{
+    return f->type.type == TT_STRUCT ? *tfield_array(f, obj) : tfield_at(f, obj);
+}
+
 static inline bool tfield_is_set(const struct tfield *f, const void *obj)
 {
     if (f->type.type == TT_STRUCT) return *tfield_array(f, obj) != NULL;
