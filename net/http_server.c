@@ -38,16 +38,23 @@ static void on_timer(uv_timer_t *t);
 static void arm(struct http_server *s, uint64_t at)
 {
     uint64_t now = uv_now(s->loop);
-    if (at >= s->timer_due || s->closing) return;
+    if (at >= s->timer_due || s->timer_polled || s->closing) return;
     s->timer_due = at;
     uv_timer_start(&s->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-/* Expires what is due and sleeps until the next of the lists' heads. */
+/* Expires what is due and sleeps until the next of the lists' heads. The loop may have been busy for long: what came
+ * meanwhile is read first, so that nobody is blamed for our delay. */
 static void on_timer(uv_timer_t *t)
 {
     struct http_server *s = t->data;
     uint64_t now = uv_now(s->loop);
+    if (!s->timer_polled) {
+        s->timer_polled = true;
+        uv_timer_start(t, on_timer, 1, 0); /* the next pass polls before it */
+        return;
+    }
+    s->timer_polled = false;
     s->timer_due = UINT64_MAX;
     for (int k = WAIT_NONE + 1; k < WAIT_KINDS; k++) {
         while (s->waiting[k] && due(s, s->waiting[k]) <= now && !s->closing) conn_expired(s->waiting[k]);

@@ -100,6 +100,7 @@ struct http_server {
     uint32_t n_kept;
     uint64_t next_id;
     uint64_t timer_due; /* loop time, UINT64_MAX: stopped */
+    bool timer_polled;  /* it was due and now lets the loop poll once more */
     struct stat_timer *stats[600];
     char date[40];
     int64_t date_sec;

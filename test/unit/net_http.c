@@ -430,6 +430,22 @@ static void time_outs(void **state)
     stop(f);
 }
 
+static void a_busy_loop_blames_nobody(void **state)
+{
+    (void)state;
+    struct fixture *f = start((struct http_server_config){ .idle_ms = 20, .request_ms = 20 });
+    struct peer p = join(f), q = join(f);
+    assert_true(peer_send(&q, "GET / HT"));
+    assert_true(RUN_UNTIL(&f->loop, (uv_run(&f->loop, UV_RUN_NOWAIT), true)));
+    uint64_t end = uv_hrtime() + 60000000; /* longer than both time-outs: the loop does not turn */
+    while (uv_hrtime() < end) continue;
+    assert_true(peer_send(&p, "GET / HTTP/1.1\r\n\r\n") && peer_send(&q, "TP/1.1\r\n\r\n"));
+    assert_true(peer_expect(&p, "OK\n") && peer_expect(&q, "OK\n"));
+    peer_close(&p);
+    peer_close(&q);
+    stop(f);
+}
+
 static void never_means_never(void **state)
 {
     (void)state;
@@ -838,6 +854,7 @@ int main(void)
         cmocka_unit_test(malformed_requests),
         cmocka_unit_test(silent_errors_close_without_an_answer),
         cmocka_unit_test(time_outs),
+        cmocka_unit_test(a_busy_loop_blames_nobody),
         cmocka_unit_test(never_means_never),
         cmocka_unit_test(connection_cap),
         cmocka_unit_test(slow_reader_is_not_read_from),
