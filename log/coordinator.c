@@ -141,6 +141,7 @@ static void fill_again(struct coordinator *c, uint64_t now_ms)
 {
     c->fill = (c->highest > c->fill ? c->highest : c->fill) + 1;
     c->resume_ms = delay(c, now_ms);
+    if (!c->elected) c->deadline_ms = UINT64_MAX; /* the next try of the position has its own */
     c->state = COORDINATOR_FILL_DELAYED;
 }
 

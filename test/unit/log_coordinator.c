@@ -257,6 +257,28 @@ static void an_unanswered_write_times_out(void **state)
     end(&s);
 }
 
+/* A catch-up whose peers are silent begins the position anew, again and again. */
+static void a_fill_that_takes_too_long_is_begun_anew(void **state)
+{
+    (void)state;
+    struct script s;
+    begin(&s);
+    s.c.config.fill_timeout_ms = 1000;
+    coordinator_catch_up(&s.c, 0, 3, 0, &s.out);
+    for (uint64_t now = 0, rounds = 0; rounds < 3; rounds++) {
+        uint64_t request = s.out.request;
+        assert_true(s.out.has_request);
+        assert_int_equal(s.out.message.position, 0);
+        assert_int_equal(coordinator_deadline(&s.c), now + 1000);
+        coordinator_advance(&s.c, now + 1000, &s.out);
+        assert_false(s.out.has_request);
+        now = coordinator_deadline(&s.c);
+        coordinator_advance(&s.c, now, &s.out);
+        assert_int_not_equal(s.out.request, request);
+    }
+    end(&s);
+}
+
 static void a_request_waits_until_a_quorum_is_listed(void **state)
 {
     (void)state;
@@ -550,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_rejected_election_learns_the_number),
         cmocka_unit_test(a_rejected_write_demotes),
         cmocka_unit_test(an_unanswered_write_times_out),
+        cmocka_unit_test(a_fill_that_takes_too_long_is_begun_anew),
         cmocka_unit_test(a_request_waits_until_a_quorum_is_listed),
         cmocka_unit_test(unsound_answers_count_for_nothing),
         cmocka_unit_test_teardown(clusters_agree, print_seed),
