@@ -89,6 +89,7 @@ static void start_write(struct coordinator *c, enum coordinator_state state, uin
                          .proposal = proposal,
                          .has_position = true,
                          .position = c->position,
+                         .binding = true,
                          .has_action = true,
                          .action = *value };
     m.action.position = c->position;

@@ -48,6 +48,7 @@ struct message {
     bool has_position; /* always in write requests and responses */
     bool has_action;   /* always in write requests and learned messages */
     bool has_range;
+    bool binding;               /* write request: who accepts it promises to accept nothing lower */
     enum answer answer;         /* promise and write responses */
     struct action action;       /* of a write request: its value and learned mark; position and proposal are above */
     enum replica_status status; /* recover response, with begin and end if has_range */

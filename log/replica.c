@@ -180,12 +180,24 @@ static void accept_write(struct replica *r, const struct message *q, uint64_t pr
 {
     struct action a = q->action;
     a.position = q->position;
-    a.promised = promised;
+    a.promised = q->binding ? q->proposal : promised;
     a.has_performed = true;
     a.performed = q->proposal;
     a.tombstone = false; /* only learned actions carry it */
     store(r, &a, out);
     answer(out, ANSWER_ACCEPT, q->proposal);
+}
+
+/* Below this number nothing may be written.
+ *
+ * Mesos's replicas look at promises only. So one that never promised 3 accepts 3 and, when a slow writer's 2 arrives
+ * behind it, replaces it, although a quorum may have accepted 3 and its writer may have said so. Whoever sends binding
+ * writes is protected from that; others get exactly what Mesos does. */
+static uint64_t write_floor(const struct replica *r, const struct message *q, const struct action *record)
+{
+    if (!record) return r->promised;
+    bool forgets = q->binding && record->has_performed && record->performed > record->promised;
+    return forgets ? record->performed : record->promised;
 }
 
 static void on_write(struct replica *r, const struct message *q, const struct action *record,
@@ -199,7 +211,7 @@ static void on_write(struct replica *r, const struct message *q, const struct ac
         return;
     }
     if (q->position < r->begin) return;
-    uint64_t promised = record ? record->promised : r->promised;
+    uint64_t promised = write_floor(r, q, record);
     if (q->proposal < promised)
         answer(out, ANSWER_REJECT, promised);
     else if (!record || !record->learned)

@@ -118,6 +118,7 @@ static void encode_write_request(const struct message *m, struct buf *out)
     p.has_learned = m->action.has_learned;
     p.learned = m->action.learned;
     p.type = (Mesos__Internal__Log__Action__Type)m->action.type;
+    p.has_binding = p.binding = m->binding;
     if (m->action.type == ACTION_NOP) p.nop = &v.nop;
     if (m->action.type == ACTION_APPEND) p.append = &v.append;
     if (m->action.type == ACTION_TRUNCATE) p.truncate = &v.truncate;
@@ -264,6 +265,7 @@ static int decode_write_request(const pb_write_request *p, struct arena *a, stru
 {
     ret->proposal = p->proposal;
     ret->has_position = ret->has_action = true;
+    ret->binding = p->has_binding && p->binding;
     ret->position = ret->action.position = p->position;
     ret->action.has_learned = p->has_learned;
     ret->action.learned = p->has_learned && p->learned;

@@ -297,6 +297,49 @@ static void recorded_clusters(void **state)
     recording_release(&rec);
 }
 
+/* ---- binding writes ---- */
+
+static enum answer write_under(struct member *m, uint64_t proposal, bool binding, const char *text)
+{
+    struct message q = { .kind = MESSAGE_WRITE_REQUEST,
+                         .proposal = proposal,
+                         .position = 1,
+                         .has_position = true,
+                         .has_action = true,
+                         .binding = binding,
+                         .action = { .position = 1, .type = ACTION_APPEND, .bytes = text, .n = strlen(text) } };
+    struct buf sent = { 0 }, answer = { 0 };
+    struct arena a = { 0 };
+    struct message got, r;
+    message_encode(&q, &sent);
+    assert_int_equal(message_decode(MESSAGE_WRITE_REQUEST, sent.data, sent.len, &a, &got), 0);
+    assert_int_equal(got.binding, binding);
+    assert_int_equal(member_step(m, &got, &answer), MESSAGE_WRITE_RESPONSE);
+    assert_int_equal(message_decode(MESSAGE_WRITE_RESPONSE, answer.data, answer.len, &a, &r), 0);
+    enum answer result = r.answer;
+    arena_release(&a);
+    buf_release(&sent);
+    buf_release(&answer);
+    return result;
+}
+
+/* A slow writer's value never replaces a later one, which may be chosen: not where either of the two was binding. */
+static void a_lower_write_replaces_nothing_bound(void **state)
+{
+    (void)state;
+    for (int binding = 0; binding < 4; binding++) {
+        struct member m;
+        member_init(&m, REPLICA_VOTING);
+        assert_int_equal(write_under(&m, 3, binding & 1, "later"), ANSWER_ACCEPT);
+        enum answer slow = write_under(&m, 2, binding & 2, "slow");
+        assert_int_equal(slow, binding ? ANSWER_REJECT : ANSWER_ACCEPT);
+        assert_memory_equal(m.disk[1]->action.bytes, binding ? "later" : "slow", 4);
+        assert_int_equal(write_under(&m, 4, binding & 2, "next"), ANSWER_ACCEPT);
+        member_restart(&m);
+        member_release(&m);
+    }
+}
+
 /* ---- random ---- */
 
 static struct message random_request(struct rng *g)
@@ -391,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_of_the_table),
         cmocka_unit_test(recorded_clusters),
+        cmocka_unit_test(a_lower_write_replaces_nothing_bound),
         cmocka_unit_test(random_requests_and_restarts),
         cmocka_unit_test(interval_sets),
     };
