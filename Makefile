@@ -58,6 +58,7 @@ UNIT_SRC := $(wildcard test/unit/*.c)
 UNIT := $(patsubst test/unit/%.c,$(B)/test/%,$(UNIT_SRC))
 SIM_SRC := $(wildcard test/sim/*.c)
 SIM := $(patsubst test/sim/%.c,$(B)/test/sim_%,$(SIM_SRC))
+SIMLIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(wildcard test/sim/lib/*.c))
 FUZZ_SRC := $(wildcard test/fuzz/*.c)
 FUZZ := $(patsubst test/fuzz/%.c,$(B)/test/fuzz_%,$(FUZZ_SRC))
 TOOL_SRC := $(wildcard test/lib/tool_*.c)
@@ -126,7 +127,7 @@ $(B)/test/%: $(OBJ)/test/unit/%.o $(TESTLIB) $(foreach r,$(ROOMS),$(call lib,$(r
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(TESTLIB) $(LIBS_$(call testroom,$*)) -lcmocka \
 	    $(if $(filter core,$(call testroom,$*)),-lm,$(LDLIBS)) -o $@
-$(B)/test/sim_%: $(OBJ)/test/sim/%.o $(TESTLIB) $(LIBS_admin)
+$(B)/test/sim_%: $(OBJ)/test/sim/%.o $(SIMLIB_OBJ) $(TESTLIB) $(LIBS_admin)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(TESTLIB) $(LIBS_admin) -lcmocka $(LDLIBS) -o $@
 $(B)/test/tool_%: $(OBJ)/test/lib/tool_%.o $(LIBS_admin) $(call lib,mesos/local)
@@ -151,7 +152,7 @@ test: deps-test ## run all tests (sanitizer build); ends with "N passed, M faile
 	@$(PYTHON) test/run.py --build build/asan
 sim: ## run the simulations: make sim SEEDS=1000
 	@$(MAKE) --no-print-directory MODE=asan unit
-	@$(PYTHON) test/run.py --build build/asan --only sim --seeds $(or $(SEEDS),100)
+	@$(PYTHON) test/run.py --build build/asan --only sim --seeds $(or $(SEEDS),1000)
 fuzz-build:
 	@$(MAKE) --no-print-directory MODE=fuzz fuzz-programs
 .PHONY: fuzz-programs
@@ -164,8 +165,8 @@ run: deps all ## start a master, agents and one scheduler, submit docs/examples/
 	@$(PYTHON) docs/examples/run.py --build build
 
 # ---- habits ----
-LINTED = $(wildcard $(foreach r,$(ROOMS) test/unit test/sim test/fuzz test/bench test/lib,$(r)/*.c))
-FORMATTED = $(LINTED) $(wildcard $(foreach r,$(ROOMS) test/lib,$(r)/*.h))
+LINTED = $(wildcard $(foreach r,$(ROOMS) test/unit test/sim test/sim/lib test/fuzz test/bench test/lib,$(r)/*.c))
+FORMATTED = $(LINTED) $(wildcard $(foreach r,$(ROOMS) test/lib test/sim/lib,$(r)/*.h))
 check-layers: ## fail when a room includes what it may not
 	@$(PYTHON) test/check_layers.py
 format: ## rewrite the sources in the project's format

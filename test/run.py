@@ -54,7 +54,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--build", required=True)
     ap.add_argument("--only", choices=["unit", "sim", "e2e"])
-    ap.add_argument("--seeds", default="100")
+    ap.add_argument("--seeds", default="1000")
     ap.add_argument("--match", default="", help="only tests whose name contains this")
     a = ap.parse_args()
     os.environ["SEEDS"] = a.seeds

@@ -1,0 +1,420 @@
+/* Whole log clusters of 1, 3 and 5 on virtual time, each run from one seed. First anything may fail, and the checker
+ * looks at every step; then a quorum is healed and must get on within a bound.
+ *
+ *   SEEDS=n  how many runs (default 100); SEED=n  only that one; FIRST=n  the first of them. */
+#include "test/sim/lib/cluster.h"
+
+#include "core/buf.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CHAOS_EVENTS 8000
+#define CHAOS_MAX_US ((uint64_t)120 * 1000000)
+#define HEALED_MAX_US ((uint64_t)60 * 1000000)
+#define HEALED_APPENDS 3
+/* A replica that lost its disk stays away for longer than anybody waits for what it said before: longer than a fill,
+ * and than any message is under way. With less no protocol of this kind can be safe, since its vote may count twice. */
+#define LOST_DISK_US ((uint64_t)12 * 1000000)
+
+struct run {
+    struct cluster c; /* first: on_done() finds the run by it */
+    uint64_t seed;
+    unsigned tick_ms, trouble_ms;
+    unsigned elect_chance, truncate_chance, resign_chance; /* per mille of a client's ticks */
+    unsigned crash_chance, cut_chance, member_chance, full_chance, lose_disk_chance;
+    bool healed;
+    unsigned alive;              /* who may run: a bit each */
+    unsigned champion, appended; /* the healed cluster's only writer */
+};
+
+/* ---- clients ---- */
+
+struct tick {
+    struct event e;
+    struct run *r;
+    unsigned node;
+};
+
+static void on_tick(struct event *e);
+
+static void schedule_tick(struct run *r, unsigned node, uint64_t delay_us)
+{
+    struct tick *t = world_after(&r->c.w, delay_us, sizeof(*t), on_tick);
+    t->r = r;
+    t->node = node;
+}
+
+static void write_something(struct run *r, struct node *n)
+{
+    uint64_t begin = n->replica.begin, last = n->next - 1;
+    if (last > begin && world_chance(&r->c.w, r->truncate_chance))
+        node_truncate(n, world_between(&r->c.w, begin, last));
+    else
+        node_append(n);
+}
+
+static void chaos_client(struct run *r, struct node *n)
+{
+    struct world *w = &r->c.w;
+    if (node_is_writer(n) && world_chance(w, r->resign_chance))
+        node_resign(n);
+    else if (node_is_writer(n))
+        write_something(r, n);
+    else if (node_is_ready(n) && world_chance(w, r->elect_chance))
+        node_elect(n);
+}
+
+static void healed_client(struct run *r, struct node *n)
+{
+    if (n->id != r->champion) {
+        if (node_is_writer(n)) node_resign(n);
+        return;
+    }
+    if (node_is_writer(n))
+        node_append(n);
+    else if (node_is_ready(n))
+        node_elect(n);
+}
+
+static void on_tick(struct event *e)
+{
+    const struct tick *t = (struct tick *)e;
+    struct run *r = t->r;
+    struct node *n = &r->c.nodes[t->node];
+    if (r->healed)
+        healed_client(r, n);
+    else
+        chaos_client(r, n);
+    schedule_tick(r, t->node, world_between(&r->c.w, 1000, (uint64_t)r->tick_ms * 1000));
+}
+
+static void on_done(struct node *n, enum doing what, int err)
+{
+    struct run *r = (struct run *)n->c;
+    if (r->healed && what == DOING_WRITE && !err) r->appended++;
+}
+
+/* ---- trouble ---- */
+
+struct restart {
+    struct event e;
+    struct run *r;
+    unsigned node;
+    bool lost; /* its disk */
+};
+
+/* As many as a quorum needs must have theirs, and vote. */
+static bool may_lose_disk(const struct run *r, unsigned node)
+{
+    unsigned others = 0;
+    for (unsigned i = 0; i < r->c.n; i++) others += i != node && r->c.check.status[i] == REPLICA_VOTING;
+    return others >= r->c.quorum;
+}
+
+static void on_restart(struct event *e)
+{
+    const struct restart *s = (struct restart *)e;
+    struct node *n = &s->r->c.nodes[s->node];
+    if (!n->up && s->r->alive >> s->node & 1) node_start(n);
+}
+
+static void schedule_restart(struct run *r, unsigned node)
+{
+    struct world *w = &r->c.w;
+    uint64_t delay = world_between(w, 1000, 3000000);
+    if (world_chance(w, r->lose_disk_chance) && may_lose_disk(r, node)) {
+        node_lose_disk(&r->c.nodes[node]);
+        delay += LOST_DISK_US + r->c.faults.late_max_us;
+    }
+    struct restart *s = world_after(w, delay, sizeof(*s), on_restart);
+    s->r = r;
+    s->node = node;
+}
+
+static void on_down(struct node *n)
+{
+    struct run *r = (struct run *)n->c;
+    if (!r->healed) schedule_restart(r, n->id);
+}
+
+static void heal_links(struct run *r)
+{
+    for (unsigned i = 0; i < r->c.n; i++)
+        for (unsigned k = 0; k < r->c.n; k++) r->c.cut[i][k] = false;
+}
+
+/* Two sides that don't hear each other, or only one of them the other, or any links at all. */
+static void cut_links(struct run *r)
+{
+    struct world *w = &r->c.w;
+    unsigned side = (unsigned)rng_below(&w->rng, 1u << r->c.n), kind = (unsigned)rng_below(&w->rng, 3);
+    heal_links(r);
+    for (unsigned i = 0; i < r->c.n; i++) {
+        for (unsigned k = 0; k < r->c.n; k++) {
+            bool out = (side >> i & 1) && !(side >> k & 1), in = (side >> k & 1) && !(side >> i & 1);
+            bool cut = kind == 0 ? out || in : kind == 1 ? out : world_chance(w, 300);
+            r->c.cut[i][k] = i != k && cut;
+        }
+    }
+}
+
+static void trouble(struct run *r)
+{
+    struct world *w = &r->c.w;
+    unsigned id = (unsigned)rng_below(&w->rng, r->c.n);
+    struct node *n = &r->c.nodes[id];
+    if (world_chance(w, r->cut_chance)) {
+        if (rng_below(&w->rng, 2))
+            cut_links(r);
+        else
+            heal_links(r);
+    }
+    if (world_chance(w, r->member_chance)) node_set_members(n, (unsigned)rng_below(&w->rng, 1u << r->c.n) | 1u << id);
+    if (world_chance(w, 500)) node_set_members(n, (1u << r->c.n) - 1);
+    n->full = world_chance(w, r->full_chance);
+    if (n->up && world_chance(w, r->crash_chance)) {
+        node_crash(n);
+        schedule_restart(r, id);
+    }
+}
+
+struct trouble_event {
+    struct event e;
+    struct run *r;
+};
+
+static void on_trouble(struct event *e)
+{
+    struct run *r = ((struct trouble_event *)e)->r;
+    if (r->healed) return;
+    trouble(r);
+    struct trouble_event *next =
+        world_after(&r->c.w, world_between(&r->c.w, 1000, (uint64_t)r->trouble_ms * 1000), sizeof(*next), on_trouble);
+    next->r = r;
+}
+
+/* ---- a run ---- */
+
+/* Each kind of fault is absent in half of the runs, so that it can't hide what others do. */
+static unsigned some(struct world *w, unsigned max)
+{
+    return rng_below(&w->rng, 2) ? 0 : (unsigned)world_between(w, 1, max);
+}
+
+static void choose_faults(struct run *r)
+{
+    struct world *w = &r->c.w;
+    r->c.faults = (struct faults){ .lose = some(w, 200),
+                                   .repeat = some(w, 200),
+                                   .late = some(w, 100),
+                                   .crash = some(w, 20),
+                                   .fail = some(w, 10),
+                                   .stall = some(w, 50),
+                                   .delay_max_us = world_between(w, 100, 20000),
+                                   .late_max_us = world_between(w, 50000, 5000000),
+                                   .disk_max_us = world_between(w, 100, 10000),
+                                   .stall_max_us = world_between(w, 50000, 3000000) };
+    r->crash_chance = some(w, 100);
+    r->cut_chance = some(w, 400);
+    r->member_chance = some(w, 200);
+    r->full_chance = some(w, 20);
+    r->lose_disk_chance = some(w, 300);
+    r->tick_ms = (unsigned)world_between(w, 10, 300);
+    r->trouble_ms = (unsigned)world_between(w, 50, 1000);
+    r->elect_chance = (unsigned)world_between(w, 2, 200);
+    r->resign_chance = (unsigned)world_between(w, 1, 100);
+    r->truncate_chance = some(w, 300);
+}
+
+static void begin(struct run *r, uint64_t seed)
+{
+    static const unsigned sizes[] = { 1, 3, 3, 3, 3, 3, 5, 5, 5, 5 };
+    struct rng g = { seed };
+    r->seed = seed;
+    unsigned n = sizes[rng_below(&g, 10)];
+    cluster_init(&r->c, rng_next(&g), n, rng_below(&g, 2));
+    r->c.on_done = on_done;
+    r->c.on_down = on_down;
+    r->alive = (1u << n) - 1;
+    choose_faults(r);
+    for (unsigned i = 0; i < n; i++) {
+        node_start(&r->c.nodes[i]);
+        schedule_tick(r, i, world_between(&r->c.w, 1, 100000));
+    }
+    struct trouble_event *t = world_after(&r->c.w, 100000, sizeof(*t), on_trouble);
+    t->r = r;
+}
+
+static bool chaos(struct run *r)
+{
+    while (r->c.w.ran < CHAOS_EVENTS && !checker_failed(&r->c.check))
+        if (!world_step(&r->c.w, CHAOS_MAX_US)) break;
+    return !checker_failed(&r->c.check);
+}
+
+/* Who must live on: a quorum of voters, or all where there never was one. */
+static unsigned survivors(struct run *r)
+{
+    struct cluster *c = &r->c;
+    unsigned all = (1u << c->n) - 1, voters = 0, chosen = 0;
+    for (unsigned i = 0; i < c->n; i++) voters |= (unsigned)(c->check.status[i] == REPLICA_VOTING) << i;
+    if ((unsigned)__builtin_popcount(voters) < c->quorum) return all;
+    while ((unsigned)__builtin_popcount(chosen) < c->quorum) chosen |= voters & 1u << rng_below(&c->w.rng, c->n);
+    return chosen | (unsigned)rng_below(&c->w.rng, all + 1);
+}
+
+static void heal(struct run *r)
+{
+    struct cluster *c = &r->c;
+    r->alive = survivors(r);
+    r->healed = true;
+    c->faults = (struct faults){ .delay_max_us = 2000, .late_max_us = 2000, .disk_max_us = 5000, .stall_max_us = 5000 };
+    heal_links(r);
+    do r->champion = (unsigned)rng_below(&c->w.rng, c->n);
+    while (!(r->alive >> r->champion & 1));
+    for (unsigned i = 0; i < c->n; i++) {
+        struct node *n = &c->nodes[i];
+        n->full = false;
+        node_set_members(n, (1u << c->n) - 1);
+        if (!(r->alive >> i & 1)) {
+            if (n->up) node_crash(n);
+            for (unsigned k = 0; k < c->n; k++) c->cut[i][k] = c->cut[k][i] = true;
+        } else if (!n->up) {
+            node_start(n);
+        } else if (node_is_writer(n)) {
+            node_resign(n);
+        }
+    }
+}
+
+/* All who live vote and know everything but, at most, the last position. */
+static bool caught_up(const struct run *r)
+{
+    const struct node *champion = &r->c.nodes[r->champion];
+    for (unsigned i = 0; i < r->c.n; i++) {
+        const struct node *n = &r->c.nodes[i];
+        if (!n->up) continue;
+        if (n->recovering || n->replica.status != REPLICA_VOTING) return false;
+        if (replica_next_missing(&n->replica, champion->replica.begin, champion->next - 2) != UINT64_MAX) return false;
+    }
+    return true;
+}
+
+static bool progress(struct run *r)
+{
+    struct cluster *c = &r->c;
+    uint64_t until = c->w.now_us + HEALED_MAX_US;
+    while (!checker_failed(&c->check)) {
+        if (r->appended >= HEALED_APPENDS && caught_up(r)) return true;
+        if (world_step(&c->w, until)) continue;
+        checker_fail(&c->check, "16: %u of %u appends within %" PRIu64 " s of healing, %s", r->appended, HEALED_APPENDS,
+                     HEALED_MAX_US / 1000000, caught_up(r) ? "all caught up" : "not all caught up");
+    }
+    return false;
+}
+
+struct totals {
+    uint64_t events, messages, virtual_us, healing_us_max;
+    unsigned elections, appends, submitted, truncations, crashes, lost_disks, recoveries;
+};
+
+static void add_up(struct totals *t, const struct run *r, uint64_t healed_at_us)
+{
+    const struct checker *k = &r->c.check;
+    uint64_t healing = r->c.w.now_us - healed_at_us;
+    t->events += r->c.w.ran;
+    t->messages += r->c.messages;
+    t->virtual_us += r->c.w.now_us;
+    if (healing > t->healing_us_max) t->healing_us_max = healing;
+    t->elections += k->n_elections;
+    t->appends += k->n_acknowledged;
+    t->submitted += k->n_submitted;
+    t->truncations += k->n_truncations;
+    t->crashes += r->c.crashes;
+    t->lost_disks += r->c.lost_disks;
+    t->recoveries += k->n_recoveries;
+}
+
+/* ---- many ---- */
+
+static uint64_t current_seed;
+static const char *program;
+
+/* For what ends the process: an assertion, a sanitizer. */
+static void print_replay(void)
+{
+    fprintf(stderr, "replay: SEED=%" PRIu64 " %s\n", current_seed, program);
+}
+
+static void on_abort(int sig)
+{
+    (void)sig;
+    print_replay();
+    _exit(134);
+}
+
+#ifdef SANITIZED
+void __sanitizer_set_death_callback(void (*callback)(void));
+#endif
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void run_seed(uint64_t seed, struct totals *t)
+{
+    static struct run r;
+    char why[256];
+    current_seed = seed;
+    r = (struct run){ 0 };
+    begin(&r, seed);
+    bool ok = chaos(&r);
+    uint64_t healed_at_us = r.c.w.now_us;
+    if (ok) {
+        heal(&r);
+        progress(&r);
+    }
+    add_up(t, &r, healed_at_us);
+    snprintf(why, sizeof(why), "%s", r.c.check.text);
+    cluster_release(&r.c);
+    if (!why[0]) return;
+    print_replay();
+    fail_msg("seed %" PRIu64 ": %s", seed, why);
+}
+
+static void any_fault_then_progress(void **state)
+{
+    (void)state;
+    struct totals t = { 0 };
+    uint64_t seeds = getenv("SEED") ? 1 : number("SEEDS", 100), first = number("SEED", number("FIRST", 1));
+    for (uint64_t i = 0; i < seeds; i++) run_seed(first + i, &t);
+    print_message("%" PRIu64 " seeds: %" PRIu64 " events and %" PRIu64 " messages in %" PRIu64
+                  " virtual s; %u elections, %u of %u writes acknowledged, %u truncations, %u crashes, %u lost disks, "
+                  "%u recoveries; slowest healing %" PRIu64 " ms\n",
+                  seeds, t.events, t.messages, t.virtual_us / 1000000, t.elections, t.appends, t.submitted,
+                  t.truncations, t.crashes, t.lost_disks, t.recoveries, t.healing_us_max / 1000);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    program = argv[0];
+    signal(SIGABRT, on_abort);
+#ifdef SANITIZED
+    __sanitizer_set_death_callback(print_replay);
+#endif
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_fault_then_progress),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
