@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -93,17 +93,17 @@ class Run:
             p.check()
 
     def wait_for(self, what, condition):
-        end = time.monotonic() + WAIT_S
+        end, error = time.monotonic() + WAIT_S, ""
         while True:
             self.check()
             try:
                 value = condition()
                 if value:
                     return value
-            except (OSError, urllib.error.URLError):
-                pass
+            except OSError as e:
+                error = e
             if time.monotonic() > end:
-                raise SystemExit(f"waited {WAIT_S} s in vain: {what}; see {self.folder}")
+                raise SystemExit(f"waited {WAIT_S} s in vain: {what} {error}; see {self.folder}")
             time.sleep(0.05)
 
     def start_all(self):
@@ -115,8 +115,9 @@ class Run:
                    [f"{self.build}/aurora-scheduler", "-cluster_name=local", "-ip=127.0.0.1", "-hostname=127.0.0.1",
                     f"-http_port={self.http}", f"-mesos_master_address=127.0.0.1:{self.mesos}",
                     f"-native_log_file_path={self.folder}/log",
-                    # A new master knows nothing of the tasks of the last run: ask soon.
-                    "-reconciliation_initial_delay=1secs"],
+                    # The new master knows nothing of the last run's tasks: ask soon, and do not hold it against them that
+                    # they were lost.
+                    "-reconciliation_initial_delay=1secs", "-flapping_task_threshold=1secs"],
                    {"LIBPROCESS_IP": "127.0.0.1"})
         self.wait_for("the scheduler is registered",
                       lambda: json.loads(get(self.http, "/vars.json")).get("framework_registered") == 1)
@@ -144,8 +145,8 @@ class Run:
             return json.load(r)["result"]["scheduleStatusResult"]["tasks"]
 
     def live_tasks(self):
-        """Ids of the job's tasks that this run's master knows as running."""
-        return {t["id"] for t in json.loads(get(self.mesos, "/state"))["tasks"] if t["state"] == "TASK_RUNNING"}
+        """Tasks that this run's master knows as running, by id."""
+        return {t["id"]: t for t in json.loads(get(self.mesos, "/state"))["tasks"] if t["state"] == "TASK_RUNNING"}
 
     def follow(self):
         """Prints each state as it is reached; returns the id of the task that runs."""
@@ -172,8 +173,11 @@ class Run:
         for line in text.splitlines()[:5]:
             say(f"  {line}")
 
+    def output_path(self, task_id):
+        return "/files/download?" + urllib.parse.urlencode({"path": self.live_tasks()[task_id]["sandbox"] + "/stdout"}, safe="/")
+
     def output(self, task_id):
-        return get(self.mesos, f"/sandbox/{task_id}/stdout").decode("utf-8", "replace")
+        return get(self.mesos, self.output_path(task_id)).decode("utf-8", "replace")
 
     def print_urls(self, task_id):
         base = f"http://127.0.0.1:{self.http}"
@@ -181,7 +185,7 @@ class Run:
   scheduler   {base}/              (links to everything)
   statistics  {base}/vars
   the task    {base}/structdump/task/{task_id}
-  its output  http://127.0.0.1:{self.mesos}/sandbox/{task_id}/stdout
+  its output  http://127.0.0.1:{self.mesos}{self.output_path(task_id)}
   mesos       http://127.0.0.1:{self.mesos}/state
   logs        {os.path.relpath(self.folder)}/*.log
 
