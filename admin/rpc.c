@@ -1,10 +1,9 @@
 #include "admin/rpc.h"
 
 #include "core/err.h"
+#include "core/jsonin.h"
 #include "core/limits.h"
 #include "core/sched.h"
-
-#include <cjson/cJSON.h>
 
 #include <assert.h>
 
@@ -164,17 +163,16 @@ bool rpc_read_thrift(struct str content_type, struct str accept, struct str body
     return answer_exception(q, text.p ? text.p : err_str(rv), RPC_PROTOCOL_ERROR, a);
 }
 
-static bool is_json(struct str s)
-{
-    cJSON *j = cJSON_ParseWithLength(s.p, s.n);
-    cJSON_Delete(j);
-    return j != NULL;
-}
-
 static struct str skip_blanks(struct str s)
 {
-    while (s.n && strchr(" \t\r\n", s.p[0])) s.p++, s.n--;
+    while (s.n && memchr(" \t\r\n", s.p[0], 4)) s.p++, s.n--;
     return s;
+}
+
+static bool is_json(struct str s)
+{
+    struct jsonin in = { .p = (const uint8_t *)s.p, .end = (const uint8_t *)s.p + s.n };
+    return jsonin_skip(&in) == 0 && jsonin_end(&in) == 0;
 }
 
 /* What is wrong with a body that could not be read, in the words that Aurora has for it. */

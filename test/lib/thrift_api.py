@@ -20,7 +20,11 @@ def generate():
     out = tempfile.mkdtemp(prefix="aurora-idl-")
     subprocess.run(["thrift", "--gen", "py", "-out", out, os.path.join(ROOT, "core/idl/api.thrift")], check=True)
     sys.path.insert(0, out)
-    return importlib.import_module("gen.apache.aurora.api.ttypes"), importlib.import_module("gen.apache.aurora.api.AuroraAdmin")
+    ttypes = importlib.import_module("gen.apache.aurora.api.ttypes")
+    for value in vars(ttypes).values():  # members of sets, but the generated classes only know equality
+        if isinstance(value, type) and hasattr(value, "thrift_spec"):
+            value.__hash__ = lambda self: hash(repr(self))
+    return ttypes, importlib.import_module("gen.apache.aurora.api.AuroraAdmin")
 
 
 class HttpTransport(TTransport.TTransportBase):

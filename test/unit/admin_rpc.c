@@ -167,6 +167,7 @@ static void test_json_errors(void **state)
     assert_json_error(RPC_BETA, "noSuch", "{}", 404, "\"responseCode\":\"ERROR\"");
     for (int form = RPC_V1; form <= RPC_BETA; form++) {
         assert_json_error((enum rpc_form)form, "getJobs", "{", 400, "Request must be valid JSON");
+        assert_json_error((enum rpc_form)form, "getJobs", "{}}", 400, "Request must be valid JSON");
         assert_json_error((enum rpc_form)form, "getJobs", "[1]", 400,
                           "Request data must be a JSON object of method parameters.");
         assert_json_error((enum rpc_form)form, "getJobs", "{\"ownerRole\":{}}", 400,
