@@ -362,8 +362,7 @@ void driver_write_offer(struct driver *d, struct str offer_id, struct buf *out)
     const void *packed = offer_table_find(&d->offers, offer_id, &n);
     if (!packed) return;
     struct arena a = { 0 };
-    Mesos__Offer *m = proto_unpack(&mesos__offer__descriptor, packed, n, &a);
-    assert(m != NULL);
-    proto_write_json(m, out);
+    const Mesos__Offer *m = proto_unpack(&mesos__offer__descriptor, packed, n, &a);
+    if (m) proto_write_json(m, out);
     arena_release(&a);
 }

@@ -248,14 +248,17 @@ static void build_launch(struct driver *d, const struct effect *e, const Mesos__
     }
 }
 
-/* An ACCEPT without tasks declines the offer: either way it is used up. */
+/* An ACCEPT without tasks declines the offer: either way it is used up. protobuf-c accepts and packs a field number 0
+ * that it then does not read again, so an odd offer may have become unreadable. */
 static void launch_on(struct driver *d, const struct effect *e, const void *packed, size_t n)
 {
     struct arena a = { 0 };
     const Mesos__Offer *offer = proto_unpack(&mesos__offer__descriptor, packed, n, &a);
-    assert(offer != NULL);
     Mesos__Offer__Operation__Launch launch = MESOS__OFFER__OPERATION__LAUNCH__INIT;
-    build_launch(d, e, offer, &a, &launch);
+    if (offer)
+        build_launch(d, e, offer, &a, &launch);
+    else
+        lose_all(d, e, true);
     send_accept(d, e, &launch, &a);
     offer_table_remove(&d->offers, e->launch.offer_id);
     arena_release(&a);

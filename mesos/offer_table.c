@@ -2,10 +2,8 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/hash.h"
 #include "core/limits.h"
-
-#include <stdlib.h>
-#include <uthash.h>
 
 struct kept_offer {
     UT_hash_handle hh;
@@ -39,15 +37,23 @@ static void drop_ban(struct offer_table *t, struct ban *b)
     free(b);
 }
 
+/* HASH_CLEAR leaves the entries and their chain alone. */
 void offer_table_release(struct offer_table *t)
 {
-    struct kept_offer *o, *next;
-    HASH_ITER(hh, t->offers, o, next)
-    {
-        HASH_DEL(t->offers, o);
+    struct kept_offer *o = t->offers;
+    HASH_CLEAR(hh, t->offers);
+    while (o) {
+        struct kept_offer *next = o->hh.next;
         free(o);
+        o = next;
     }
-    while (t->bans) drop_ban(t, t->bans);
+    struct ban *b = t->bans;
+    HASH_CLEAR(hh, t->bans);
+    while (b) {
+        struct ban *next = b->hh.next;
+        free(b);
+        b = next;
+    }
 }
 
 int offer_table_add(struct offer_table *t, struct str id, const void *packed, size_t n)
@@ -87,11 +93,11 @@ bool offer_table_remove(struct offer_table *t, struct str id)
 void offer_table_rescind(struct offer_table *t, struct str id)
 {
     if (offer_table_remove(t, id) || find_ban(t, id)) return;
-    /* uthash iterates in order of insertion, so the head is the oldest. */
-    if (HASH_COUNT(t->bans) >= LIMIT_DRIVER_RESCINDS) drop_ban(t, t->bans);
     struct ban *b = xmalloc(sizeof(*b) + id.n);
     memcpy(b->id, id.p, id.n);
     HASH_ADD_KEYPTR(hh, t->bans, b->id, id.n, b);
+    /* uthash iterates in order of insertion, so the head is the oldest. */
+    if (HASH_COUNT(t->bans) > LIMIT_DRIVER_RESCINDS) drop_ban(t, t->bans);
 }
 
 size_t offer_table_count(const struct offer_table *t)

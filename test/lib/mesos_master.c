@@ -33,7 +33,7 @@ static void trace_subscribe(struct buf *b, const Mesos__Scheduler__Call *c)
     const Mesos__Scheduler__Call__Subscribe *s = c->subscribe;
     const Mesos__FrameworkID *id = s->framework_info->id;
     assert_int_equal(id != NULL, c->framework_id != NULL);
-    if (id) assert_string_equal(id->value, c->framework_id->value);
+    if (id && c->framework_id) assert_string_equal(id->value, c->framework_id->value);
     buf_addf(b, "SUBSCRIBE id=%s force=%s", id ? id->value : "-", !s->has_force ? "-" : s->force ? "1" : "0");
 }
 

@@ -14,7 +14,6 @@
  *   REQUEST, framework messages to executors       Aurora sends none
  *   relink: all after the first return             the recorded scheduler breaks the rules on purpose
  *   the masters of master-failover                 one after the other at the same address */
-#include "core/err.h"
 #include "core/store.h"
 #include "mesos/proto.h"
 #include "test/lib/mesos_master.h"
@@ -112,7 +111,7 @@ static void read_line(struct recording *r, const cJSON *j)
                         .kind = text_of(j, "kind", &r->a),
                         .path = text_of(j, "path", &r->a),
                         .conn = cJSON_GetObjectItemCaseSensitive(j, "conn")->valueint };
-    if (!str_eq(l->kind, STR("request"))) return;
+    if (!str_eq(l->kind, STR("request")) || !l->path.p) return;
     const char *slash = strchr(l->path.p + 1, '/');
     struct str http = base64(text_of(j, "http", &r->a), &r->a);
     if (!slash || !memmem(http.p, http.n, "Libprocess-From", 15)) return;

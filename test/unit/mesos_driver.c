@@ -305,6 +305,30 @@ static void test_a_task_that_cannot_be_built_is_lost(void **state)
     test_master_stop(&m);
 }
 
+/* protobuf-c takes a field number 0 in two bytes, but not in the one byte that it makes of them. */
+static void test_an_offer_that_cannot_be_read_again(void **state)
+{
+    (void)state;
+    struct test_master m;
+    start(&m, NULL);
+    test_master_connect(&m);
+    struct buf offer = { 0 }, body = { 0 };
+    proto_pack(test_plain_offer("O1", "S1", &m.arena), &offer);
+    buf_add(&offer, "\x80\x00\x00", 3);
+    buf_addc(&body, '\x0a');
+    buf_addc(&body, (char)(offer.len % 128 | 128));
+    buf_addc(&body, (char)(offer.len / 128));
+    buf_add(&body, offer.data, offer.len);
+    test_master_send_bytes(&m, "mesos.internal.ResourceOffersMessage", body.data, body.len);
+    test_master_expect(&m, "offers O1@S1\n");
+    struct task t = task_named("a");
+    launch(&m, "O1", &t, 1);
+    test_master_expect(&m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O1 tasks= refuse=5\n");
+    buf_release(&offer);
+    buf_release(&body);
+    test_master_stop(&m);
+}
+
 static void test_rescinded_offers_are_gone(void **state)
 {
     (void)state;
@@ -704,8 +728,8 @@ static void send_completed(struct test_master *m)
     send_from_session(m, "mesos.internal.AuthenticationCompletedMessage", &msg);
 }
 
-#define ASKED    "AuthenticateMessage to=master\n"
-#define STARTED  "AuthenticationStartMessage to=crammd5-authenticator-session(1)\n"
+#define ASKED "AuthenticateMessage to=master\n"
+#define STARTED "AuthenticationStartMessage to=crammd5-authenticator-session(1)\n"
 #define ANSWERED "AuthenticationStepMessage to=crammd5-authenticator-session(1)\n"
 
 static void check_answer(struct test_master *m, struct str name, const void *body, size_t n)
@@ -841,6 +865,7 @@ int main(void)
         cmocka_unit_test(test_garbage_is_dropped),
         cmocka_unit_test(test_offers_are_used_and_declined),
         cmocka_unit_test(test_a_task_that_cannot_be_built_is_lost),
+        cmocka_unit_test(test_an_offer_that_cannot_be_read_again),
         cmocka_unit_test(test_rescinded_offers_are_gone),
         cmocka_unit_test(test_offers_end_with_the_connection),
         cmocka_unit_test(test_launches_while_disconnected),

@@ -158,8 +158,8 @@ static void test_custom_executors(void **state)
 }
 
 #define ENTRY(executor, rest) "[{\"executor\": {" executor "}" rest "}]"
-#define OK                    "\"name\": \"x\", \"command\": {}"
-#define PREFIX                ", \"task_prefix\": \"p\""
+#define OK "\"name\": \"x\", \"command\": {}"
+#define PREFIX ", \"task_prefix\": \"p\""
 
 static void test_bad_configurations_say_where(void **state)
 {
@@ -214,7 +214,8 @@ static void test_the_file_is_bounded(void **state)
     (void)state;
     char *text = malloc(LIMIT_EXECUTOR_CONFIG_BYTES + 2);
     memset(text, ' ', LIMIT_EXECUTOR_CONFIG_BYTES + 1);
-    memcpy(text, "[]", 2);
+    text[0] = '[';
+    text[1] = ']';
     struct executors_config c = { .custom_executor_config = { text, LIMIT_EXECUTOR_CONFIG_BYTES } };
     executors_free(made(&c));
     c.custom_executor_config.n++;
