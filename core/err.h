@@ -3,25 +3,25 @@
 #ifndef AURORA_CORE_ERR_H
 #define AURORA_CORE_ERR_H
 
-#define ERR_MAP(X)                                                                                 \
-    X(NOMEM, "out of memory")                                                                      \
-    X(INVALID, "invalid argument")                                                                 \
-    X(MALFORMED, "malformed input")                                                                \
-    X(TRUNCATED, "input ends too early")                                                           \
-    X(TOO_BIG, "a size limit is exceeded")                                                         \
-    X(TOO_DEEP, "nesting is too deep")                                                             \
-    X(NOT_FOUND, "not found")                                                                      \
-    X(EXISTS, "already exists")                                                                    \
-    X(IO, "input/output error")                                                                    \
-    X(NOSPACE, "no space left on device")                                                          \
-    X(CORRUPT, "stored data is damaged")                                                           \
-    X(FOREIGN, "not a folder of this program")                                                     \
-    X(BUSY, "in use")                                                                              \
-    X(FULL, "a queue is full")                                                                     \
-    X(CLOSED, "closed")                                                                            \
-    X(TIMEOUT, "timed out")                                                                        \
-    X(REJECTED, "rejected by a newer leader")                                                      \
-    X(UNSUPPORTED, "not supported")                                                                \
+#define ERR_MAP(X)                                                                                                     \
+    X(NOMEM, "out of memory")                                                                                          \
+    X(INVALID, "invalid argument")                                                                                     \
+    X(MALFORMED, "malformed input")                                                                                    \
+    X(TRUNCATED, "input ends too early")                                                                               \
+    X(TOO_BIG, "a size limit is exceeded")                                                                             \
+    X(TOO_DEEP, "nesting is too deep")                                                                                 \
+    X(NOT_FOUND, "not found")                                                                                          \
+    X(EXISTS, "already exists")                                                                                        \
+    X(IO, "input/output error")                                                                                        \
+    X(NOSPACE, "no space left on device")                                                                              \
+    X(CORRUPT, "stored data is damaged")                                                                               \
+    X(FOREIGN, "not a folder of this program")                                                                         \
+    X(BUSY, "in use")                                                                                                  \
+    X(FULL, "a queue is full")                                                                                         \
+    X(CLOSED, "closed")                                                                                                \
+    X(TIMEOUT, "timed out")                                                                                            \
+    X(REJECTED, "rejected by a newer leader")                                                                          \
+    X(UNSUPPORTED, "not supported")                                                                                    \
     X(REFUSED, "refused")
 
 enum err {

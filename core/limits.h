@@ -54,8 +54,8 @@
 #define LIMIT_EXECUTORS 1000
 #define LIMIT_EXECUTOR_CONFIG_BYTES (4u << 20)
 
-/* The log. One entry, which may be framed into many records, as it is stored and as it is inflated; bytes that may wait to be written
- * (users are turned away at LIMIT_PENDING_LOG_BYTES, long before). */
+/* The log. One entry, which may be framed into many records, as it is stored and as it is inflated; bytes that may wait
+ * to be written (users are turned away at LIMIT_PENDING_LOG_BYTES, long before). */
 #define LIMIT_LOG_ENTRY_BYTES (256u << 20)
 #define LIMIT_LOG_INFLATED_BYTES (1u << 30)
 #define LIMIT_LOG_QUEUE_BYTES (512u << 20)
@@ -80,9 +80,10 @@
 
 /* Points of one time series of /graphdata, whatever the flags ask for. */
 #define LIMIT_STATS_POINTS 86400
-/* mesos-local. Agents; ids of torn-down frameworks that stay dead (Mesos: 50); updates of one task that wait for acknowledgement;
- * how long an agent waits for one, at first and at most; from SIGTERM to SIGKILL where nobody says; a simulated
- * executor's life after its last task; its HTTP answers: bytes of one read of a file (Mesos: 16 pages) and of a whole one. */
+/* mesos-local. Agents; ids of torn-down frameworks that stay dead (Mesos: 50); updates of one task that wait for
+ * acknowledgement; how long an agent waits for one, at first and at most; from SIGTERM to SIGKILL where nobody says; a
+ * simulated executor's life after its last task; its HTTP answers: bytes of one read of a file (Mesos: 16 pages) and of
+ * a whole one. */
 #define LIMIT_LOCAL_AGENTS 100000
 #define LIMIT_LOCAL_COMPLETED_FRAMEWORKS 50
 #define LIMIT_LOCAL_TASK_UPDATES 64

@@ -15,7 +15,6 @@ void logline_set_level(enum log_level level);
 enum log_level logline_level(void);
 /* `event` is one word; fmt gives `key=value` pairs. Control characters in the result become '?',
  * so that input can never forge a line. */
-void logline(enum log_level level, const char *event, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void logline(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif
