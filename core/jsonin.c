@@ -65,7 +65,7 @@ static bool hex(uint8_t c, uint32_t *digit)
     return true;
 }
 
-/* The four digits of \uXXXX. */
+/* The four hex digits of an escape. */
 static bool hex4(const uint8_t *p, uint32_t *ret)
 {
     uint32_t v = 0, digit;
@@ -119,7 +119,8 @@ static int scan_string(struct jsonin *in, struct str *ret, bool *ret_has_escapes
     return 0;
 }
 
-/* The code point of \uXXXX[\uXXXX] at p, which is behind the u; returns the bytes used. */
+/* The code point of an escape, or of the two of a surrogate pair, at p, which is behind the first u; returns the bytes
+ * used. */
 static size_t decode_unicode(const uint8_t *p, const uint8_t *end, uint32_t *ret)
 {
     uint32_t high = 0, low = 0;
