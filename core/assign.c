@@ -78,6 +78,12 @@ struct assignment *assignment_begin(struct sched *s, struct group *g)
     return as;
 }
 
+uint32_t assignment_share_left(const struct assignment *as)
+{
+    bool begun = as->at && !as->second_round && as->used_share > 0 && as->used_share < as->share;
+    return begun ? as->share - as->used_share : 0;
+}
+
 void assignment_end(struct assignment *as)
 {
     aggregate_release(&as->aggregate);

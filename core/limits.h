@@ -60,7 +60,8 @@
 #define LIMIT_LOG_INFLATED_BYTES (1u << 30)
 #define LIMIT_LOG_QUEUE_BYTES (512u << 20)
 
-/* Work of one step of the scheduler; what is left is due at once in the next one, so that the loop stays free. */
+/* Work of one step of the scheduler; what is left is due at once in the next one, so that the loop stays free. (Placed
+ * tasks: up to twice as many to fill the last offer's share.) */
 #define LIMIT_STEP_PLACED_TASKS 500
 #define LIMIT_STEP_TIMERS 1000
 

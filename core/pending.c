@@ -148,17 +148,28 @@ static bool permitted(struct sched *s, struct group *g)
 
 /* ---------------- evaluation ---------------- */
 
+/* How many tasks the next attempt may try. Beyond the step's limit an offer that has been begun still gets its share
+ * (within twice the limit): what it has left would be lost until the next round. */
+static uint32_t attempt_size(const struct sched *s, const struct assignment *as)
+{
+    uint32_t max = (uint32_t)s->config.max_tasks_per_schedule_attempt, placed = s->pending.placed_in_step;
+    if (placed < LIMIT_STEP_PLACED_TASKS) return max;
+    if (placed >= 2 * LIMIT_STEP_PLACED_TASKS) return 0;
+    uint32_t left = assignment_share_left(as);
+    return left < max ? left : max;
+}
+
 /* Attempts as long as they place all they try. The number of tasks placed. */
 static uint32_t attempt_all(struct sched *s, struct group *g, bool *ret_more_now)
 {
     struct assignment *as = assignment_begin(s, g);
     uint32_t placed = 0;
-    struct attempt last;
-    do {
-        last = assignment_attempt(s, as, (uint32_t)s->config.max_tasks_per_schedule_attempt);
+    struct attempt last = { 0 };
+    for (uint32_t n; g->n_tasks && last.placed == last.tried && (n = attempt_size(s, as)) > 0;) {
+        last = assignment_attempt(s, as, n);
         placed += last.placed;
         s->pending.placed_in_step += last.placed;
-    } while (last.placed == last.tried && g->n_tasks && s->pending.placed_in_step < LIMIT_STEP_PLACED_TASKS);
+    }
     assignment_end(as);
     *ret_more_now = last.placed == last.tried;
     return placed;

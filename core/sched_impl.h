@@ -188,6 +188,8 @@ struct attempt {
 struct assignment; /* what attempts of one evaluation share */
 struct assignment *assignment_begin(struct sched *s, struct group *g);
 struct attempt assignment_attempt(struct sched *s, struct assignment *a, uint32_t max_tasks);
+/* How many more tasks the offer that the last one went to is to get. */
+uint32_t assignment_share_left(const struct assignment *a);
 void assignment_end(struct assignment *a);
 
 /* task_timers.c: time-outs, kill retries, partition policy, throttling, pruning of single tasks */

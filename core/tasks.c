@@ -14,16 +14,25 @@ static char id_char(char c)
     return ok ? c : '-';
 }
 
-/* role-environment-name-instance-UUIDv4, with every other character made a '-'. */
-static struct str new_task_id(struct sched *s, const struct api_job_key *k, int32_t instance)
+static struct str random_task_id(struct sched *s, const struct api_job_key *k, int32_t instance)
 {
     uint64_t hi = (rng_next(&s->rng) & ~UINT64_C(0xf000)) | 0x4000;
     uint64_t lo = (rng_next(&s->rng) & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
-    struct str id = arena_strf(&s->step.scratch, "%.*s-%.*s-%.*s-%d-%08x-%04x-%04x-%04x-%012llx", STR_ARG(k->role),
-                               STR_ARG(k->environment), STR_ARG(k->name), instance, (unsigned)(hi >> 32),
-                               (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff), (unsigned)(lo >> 48),
-                               (unsigned long long)(lo & 0xffffffffffff));
-    for (uint32_t i = 0; i < id.n; i++) ((char *)id.p)[i] = id_char(id.p[i]);
+    return arena_strf(&s->step.scratch, "%.*s-%.*s-%.*s-%d-%08x-%04x-%04x-%04x-%012llx", STR_ARG(k->role),
+                      STR_ARG(k->environment), STR_ARG(k->name), instance, (unsigned)(hi >> 32),
+                      (unsigned)(hi >> 16 & 0xffff), (unsigned)(hi & 0xffff), (unsigned)(lo >> 48),
+                      (unsigned long long)(lo & 0xffffffffffff));
+}
+
+/* role-environment-name-instance-UUIDv4, with every other character made a '-'. A leader that starts with the seed of
+ * an earlier one draws what that one drew: an id that is taken is not used again. */
+static struct str new_task_id(struct sched *s, const struct api_job_key *k, int32_t instance)
+{
+    struct str id;
+    do {
+        id = random_task_id(s, k, instance);
+        for (uint32_t i = 0; i < id.n; i++) ((char *)id.p)[i] = id_char(id.p[i]);
+    } while (store_task(s->store, id));
     return id;
 }
 
