@@ -83,6 +83,7 @@ struct app {
     unsigned closing;                              /* parts that are still closing */
     char http_address[64], libprocess_address[64]; /* ip:port as printed */
     uint16_t http_port;
+    size_t vars_bytes; /* of the last /vars */
 };
 
 /* Opens everything and starts the life; *a is zeroed. On failure one line is in err_text; app_stop(), uv_run() and

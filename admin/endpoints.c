@@ -144,9 +144,12 @@ void page_services(struct page *p)
 
 /* ---------------- statistics ---------------- */
 
+/* The body is about as long as the last time: growing it step by step would copy it again and again. */
 void page_vars(struct page *p)
 {
+    buf_reserve(p->out, p->app->vars_bytes + p->app->vars_bytes / 8);
     stats_write_vars(p->app->stats, p->out);
+    p->app->vars_bytes = p->out->len;
 }
 
 void page_vars_json(struct page *p)

@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.parse
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -145,8 +144,8 @@ class Run:
             return json.load(r)["result"]["scheduleStatusResult"]["tasks"]
 
     def live_tasks(self):
-        """Tasks that this run's master knows as running, by id."""
-        return {t["id"]: t for t in json.loads(get(self.mesos, "/state"))["tasks"] if t["state"] == "TASK_RUNNING"}
+        """Ids of the tasks that this run's master knows as running."""
+        return {t["id"] for t in json.loads(get(self.mesos, "/state"))["tasks"] if t["state"] == "TASK_RUNNING"}
 
     def follow(self):
         """Prints each state as it is reached; returns the id of the task that runs."""
@@ -173,11 +172,8 @@ class Run:
         for line in text.splitlines()[:5]:
             say(f"  {line}")
 
-    def output_path(self, task_id):
-        return "/files/download?" + urllib.parse.urlencode({"path": self.live_tasks()[task_id]["sandbox"] + "/stdout"}, safe="/")
-
     def output(self, task_id):
-        return get(self.mesos, self.output_path(task_id)).decode("utf-8", "replace")
+        return get(self.mesos, f"/sandbox/{task_id}/stdout").decode("utf-8", "replace")
 
     def print_urls(self, task_id):
         base = f"http://127.0.0.1:{self.http}"
@@ -185,7 +181,7 @@ class Run:
   scheduler   {base}/              (links to everything)
   statistics  {base}/vars
   the task    {base}/structdump/task/{task_id}
-  its output  http://127.0.0.1:{self.mesos}{self.output_path(task_id)}
+  its output  http://127.0.0.1:{self.mesos}/sandbox/{task_id}/stdout
   mesos       http://127.0.0.1:{self.mesos}/state
   logs        {os.path.relpath(self.folder)}/*.log
 

@@ -417,6 +417,102 @@ class ServedTest(unittest.TestCase):
         self.assertEqual(self.cluster.tasks(jobName="hello"), [])
 
 
+def field(number, value):
+    """A field of a Protobuf message: an int as varint, bytes with their length."""
+    def varint(n):
+        return bytes([n & 0x7f | 0x80]) + varint(n >> 7) if n > 0x7f else bytes([n])
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+class MesosTroubleTest(unittest.TestCase):
+    """Messages that come twice, late, in the wrong order, not at all, or about what nobody knows."""
+
+    def fault(self, c, action, message, count=-1, **more):
+        c.master.post("/control/faults", dict({"action": action, "direction": "out", "message": message, "count": count}, **more))
+
+    def run_jobs(self, c, n=5):
+        for i in range(n):
+            c.rpc("createJob", description=description(f"j{i}", command="exit 0", instances=3, isService=False))
+        c.wait_statuses(["FINISHED"] * 3 * n, seconds=90)
+        for t in c.tasks():
+            self.assertEqual([e["status"] for e in t["taskEvents"]][0], "PENDING")
+            self.assertEqual([e["status"] for e in t["taskEvents"]].count("FINISHED"), 1)
+
+    def test_updates_twice(self):
+        with Cluster(agents=2) as c:
+            self.fault(c, "duplicate", "mesos.internal.StatusUpdateMessage")
+            self.run_jobs(c)
+
+    def test_updates_out_of_order(self):
+        with Cluster(agents=2) as c:
+            self.fault(c, "reorder", "mesos.internal.StatusUpdateMessage")
+            self.run_jobs(c)
+
+    def test_updates_lost(self):
+        with Cluster() as c:
+            self.fault(c, "drop", "mesos.internal.StatusUpdateMessage", count=2)
+            self.run_jobs(c, 1)
+
+    def test_an_unknown_task(self):
+        with Cluster() as c:
+            framework = json.loads(c.master.get("/state"))["frameworks"][0]
+            status = field(1, field(1, b"no-such-task")) + field(2, 1)  # TASK_RUNNING
+            update = field(1, field(1, framework["id"].encode())) + field(3, field(1, b"no-such-agent")) + field(4, status) + \
+                b"\x29" + bytes(8) + field(6, b"0123456789abcdef")
+            port = int(framework["pid"].rsplit(":", 1)[1])
+            code, _, _ = Http(port).call("POST", f"/{framework['pid'].split('@')[0]}/mesos.internal.StatusUpdateMessage",
+                                         field(1, update) + field(2, b"slave(1)@127.0.0.1:1"),
+                                         Libprocess_From=f"master@127.0.0.1:{c.master.port}")
+            self.assertEqual(code, 202)
+            killed = "task-transition-refused task=no-such-task from=absent to=RUNNING cause=status-update killed=true"
+            wait_until(lambda: killed in c.scheduler.log, 30, what="it is killed")
+            self.assertEqual(c.tasks(), [])
+            self.run_jobs(c, 1)
+
+
+class FullDiskTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="aurora-disk-")
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", self.dir], check=False).returncode:
+            os.rmdir(self.dir)
+            self.skipTest("only root can mount a small disk")
+
+    def tearDown(self):
+        subprocess.run(["umount", "-l", self.dir], check=True)
+        os.rmdir(self.dir)
+
+    def fill(self, c):
+        """Creates jobs until the scheduler ends; the names of those that were acknowledged."""
+        told = []
+        while len(told) < 100000:
+            name = f"j{len(told)}"
+            try:
+                answer = c.rpc("createJob", description=description(name, command="x" * 20000))
+            except (OSError, http.client.HTTPException, ValueError):
+                break
+            self.assertEqual(answer["responseCode"], "OK")
+            told.append(name)
+        return told
+
+    def test_nothing_told_is_lost(self):
+        with Cluster(simulate=True, flags=["-max_reschedule_task_delay_on_startup=1ms"], start=False) as c:
+            log = next(a for a in c.scheduler.argv if a.startswith("-native_log_file_path="))
+            c.scheduler.argv[c.scheduler.argv.index(log)] = f"-native_log_file_path={self.dir}/log"
+            c.master.start()
+            c.scheduler.start()
+            told = self.fill(c)
+            self.assertGreater(len(told), 10)
+            self.assertEqual(c.scheduler.popen.wait(60), 1)
+            self.assertIn("no space left on device", c.scheduler.log)
+            subprocess.run(["mount", "-o", "remount,size=200m", self.dir], check=True)
+            c.scheduler.start()
+            names = {t["assignedTask"]["task"]["job"]["name"] for t in c.tasks()}
+            self.assertLessEqual(set(told), names)
+            self.assertLessEqual(len(names - set(told)), 1)
+
+
 class StartTest(unittest.TestCase):
     """What the command line and the log folder can do wrong."""
 
