@@ -15,7 +15,7 @@
 
 /* Members are numbered from 0 (the own replica) by the shell. */
 #define COORDINATOR_MEMBERS_MAX 64
-#define COORDINATOR_DELAY_MS    100 /* after a rejection: uniform in [1, 2) times this */
+#define COORDINATOR_DELAY_MS 100 /* after a rejection: uniform in [1, 2) times this */
 
 struct coordinator_config {
     unsigned quorum;

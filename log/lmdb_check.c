@@ -15,7 +15,7 @@ enum { PAGE_HEADER = 16, NODE_HEADER = 8, DEPTH_MAX = 32, MIN_PAGE = 512, MAX_PA
 enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_KINDS = 15 };
 enum { NODE_BIG = 1, NODE_SUBTREE = 2, NODE_DUPLICATES = 4 };
 #define META_MAGIC 0xBEEFC0DEu
-#define NO_PAGE    UINT64_MAX
+#define NO_PAGE UINT64_MAX
 
 struct page_header {
     uint64_t number;

@@ -17,7 +17,6 @@ struct batch {
     struct item *items;
     struct arena records; /* stored records that steps were given */
     struct action *actions;
-    const struct action **list;
     size_t n, cap, bytes;
     struct {
         struct message m;
@@ -105,7 +104,6 @@ static void batch_release(struct batch *b)
     }
     arena_release(&b->records);
     free(b->actions);
-    free(b->list);
     free(b->answers);
     *b = (struct batch){ 0 };
 }
@@ -216,7 +214,7 @@ static void commit_in_pool(struct local *l)
 {
     struct batch *b = &l->running;
     struct storage_batch s = { .metadata = b->store_metadata ? &b->metadata : NULL,
-                               .actions = b->list,
+                               .actions = b->actions,
                                .n = b->n,
                                .purge_below = b->purge_below };
     l->err = storage_write(l->c.storage, &s);
@@ -316,8 +314,6 @@ static void start_commit(struct local *l)
     l->batch = (struct batch){ 0 };
     l->urgent = false;
     uv_timer_stop(&l->lazy);
-    b->list = xmalloc(b->n * sizeof(*b->list));
-    for (size_t i = 0; i < b->n; i++) b->list[i] = &b->actions[i];
     start(l, JOB_COMMIT);
 }
 

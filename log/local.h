@@ -16,7 +16,7 @@
 /* Requests that may wait; further ones of peers are dropped, as a network would. */
 #define LOCAL_QUEUE_MAX 1024
 /* Bytes and records that one read brings at most (at least one record). */
-#define LOCAL_READ_BYTES   ((size_t)1 << 20)
+#define LOCAL_READ_BYTES ((size_t)1 << 20)
 #define LOCAL_READ_RECORDS 1024
 
 struct local;

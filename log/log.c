@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Memory that one decoded message of a peer may take. */
-#define LOG_MESSAGE_BYTES   ((size_t)512 << 20)
+#define LOG_MESSAGE_BYTES ((size_t)512 << 20)
 #define LOG_FILL_TIMEOUT_MS 10000
 
 enum operation { OPERATION_NONE, OPERATION_ELECT, OPERATION_APPEND, OPERATION_TRUNCATE };

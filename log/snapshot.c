@@ -24,8 +24,8 @@ struct writer {
     z_stream z;
     struct buf plain; /* not yet deflated */
     struct buf *out;
-    struct config_number *numbers;
-    const struct config **configs; /* in order of first appearance */
+    struct config_number *numbers; /* room for one per task; in order of first appearance */
+    struct config_number *table;
     uint32_t n_configs;
     int err;
 };
@@ -74,13 +74,12 @@ static void put_struct(struct writer *w, const struct tdesc *d, const void *obj)
 static int32_t number_of(struct writer *w, const struct config *c)
 {
     struct config_number *n = NULL;
-    HASH_FIND_PTR(w->numbers, &c, n);
+    HASH_FIND_PTR(w->table, &c, n);
     if (n) return n->number;
-    n = xcalloc(1, sizeof(*n));
+    n = &w->numbers[w->n_configs];
     n->config = c;
-    n->number = (int32_t)w->n_configs;
-    HASH_ADD_PTR(w->numbers, config, n);
-    w->configs[w->n_configs++] = c;
+    n->number = (int32_t)w->n_configs++;
+    HASH_ADD_PTR(w->table, config, n);
     return n->number;
 }
 
@@ -106,7 +105,7 @@ static void put_tasks(struct writer *w, const struct task *const *tasks, uint32_
         arena_release(&a);
     }
     put_list(w, TASK_CONFIGS, w->n_configs);
-    for (uint32_t i = 0; i < w->n_configs; i++) put_struct(w, &api_task_config_desc, w->configs[i]->api);
+    for (uint32_t i = 0; i < w->n_configs; i++) put_struct(w, &api_task_config_desc, w->numbers[i].config->api);
 }
 
 static void put_snapshot(struct writer *w, const struct api_snapshot *rest, const struct task *const *tasks, uint32_t n)
@@ -123,13 +122,8 @@ static void put_snapshot(struct writer *w, const struct api_snapshot *rest, cons
 
 static void writer_release(struct writer *w)
 {
-    struct config_number *n, *next;
-    HASH_ITER(hh, w->numbers, n, next)
-    {
-        HASH_DEL(w->numbers, n);
-        free(n);
-    }
-    free(w->configs);
+    HASH_CLEAR(hh, w->table);
+    free(w->numbers);
     buf_release(&w->plain);
     deflateEnd(&w->z);
 }
@@ -139,7 +133,7 @@ int entry_snapshot(const struct api_snapshot *rest, const struct task *const *ta
     assert(rest->n_tasks == 0);
     if (n > LIMIT_CODEC_ELEMENTS) return ERR_TOO_BIG;
     struct buf deflated = { 0 };
-    struct writer w = { .out = &deflated, .configs = xcalloc(n, sizeof(*w.configs)) };
+    struct writer w = { .out = &deflated, .numbers = xcalloc(n, sizeof(*w.numbers)) };
     int rc = deflateInit(&w.z, LEVEL);
     assert(rc == Z_OK);
     put_snapshot(&w, rest, tasks, n);

@@ -516,7 +516,7 @@ int storage_write(struct storage *s, const struct storage_batch *b)
     int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (rc) return failed(s, "cannot begin to write", rc);
     if (b->metadata) rc = put_metadata(s, txn, b->metadata);
-    for (size_t i = 0; i < b->n && !rc; i++) rc = put_action(s, txn, b->actions[i]);
+    for (size_t i = 0; i < b->n && !rc; i++) rc = put_action(s, txn, &b->actions[i]);
     if (!rc && b->purge_below) rc = purge(s, txn, b->purge_below);
     if (rc) {
         mdb_txn_abort(txn);

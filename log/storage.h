@@ -38,7 +38,7 @@ int storage_restore(struct storage *s, void (*fn)(const struct action *a, void *
 
 struct storage_batch {
     const struct storage_metadata *metadata; /* NULL: unchanged */
-    const struct action *const *actions;     /* later ones replace earlier ones at the same position */
+    const struct action *actions;            /* later ones replace earlier ones at the same position */
     size_t n;
     uint64_t purge_below; /* records below may go */
 };

@@ -51,7 +51,7 @@ struct call {
 
 struct stream {
     struct stream_config c;
-    struct pending *head, **tail;
+    struct pending *head, *last;
     size_t queued;
     uint64_t index, durable;
     struct call *call; /* under way */
@@ -141,7 +141,6 @@ int stream_new(const struct stream_config *c, struct stream **ret)
     struct stream *s = xcalloc(1, sizeof(*s));
     s->c = *c;
     if (!s->c.max_queued_bytes) s->c.max_queued_bytes = LIMIT_LOG_QUEUE_BYTES;
-    s->tail = &s->head;
     uv_check_init(c->loop, &s->check);
     uv_idle_init(c->loop, &s->idle);
     s->check.data = s->idle.data = s;
@@ -188,21 +187,19 @@ static struct pending *push(struct stream *s, enum kind kind)
     struct pending *p = xcalloc(1, sizeof(*p));
     p->kind = kind;
     p->last = s->index;
-    *s->tail = p;
-    s->tail = &p->next;
+    if (s->last)
+        s->last->next = p;
+    else
+        s->head = p;
+    s->last = p;
     return p;
-}
-
-static struct pending *last_pending(struct stream *s)
-{
-    return s->head ? (struct pending *)((char *)s->tail - offsetof(struct pending, next)) : NULL;
 }
 
 static void pop(struct stream *s)
 {
     struct pending *p = s->head;
     s->head = p->next;
-    if (!s->head) s->tail = &s->head;
+    if (!s->head) s->last = NULL;
     count_queued(s, p->t.bytes.len, 0);
     buf_release(&p->t.bytes);
     free(p);
@@ -352,7 +349,7 @@ static void on_appended(struct log_req *r, int err)
 /* The entry that takes n more bytes of ops: the last one that is not being written, or a new one. */
 static struct pending *open_transaction(struct stream *s)
 {
-    struct pending *p = last_pending(s);
+    struct pending *p = s->last;
     if (p && p->kind == KIND_TRANSACTION && !p->sealed) return p;
     p = push(s, KIND_TRANSACTION);
     entry_transaction_begin(&p->t);

@@ -93,9 +93,8 @@ static void put(struct storage *s, struct model *m, uint64_t position, uint8_t f
     static uint8_t bytes[1 << 20];
     assert_true(n <= sizeof(bytes));
     struct action a = make_action(position, fill, n, bytes);
-    const struct action *list[] = { &a };
     m->metadata = (struct storage_metadata){ REPLICA_VOTING, fill, 1 };
-    struct storage_batch b = { .metadata = &m->metadata, .actions = list, .n = 1 };
+    struct storage_batch b = { .metadata = &m->metadata, .actions = &a, .n = 1 };
     assert_int_equal(storage_write(s, &b), 0);
     m->has[position] = true;
     m->v[position] = a;
@@ -192,13 +191,11 @@ static void truncated_records_go_in_portions(void **state)
     (void)state;
     enum { N = STORAGE_PURGE_PER_COMMIT + 500 };
     static struct action v[N];
-    static const struct action *list[N];
     struct storage *s = must_open(folder);
     for (int i = 0; i < N; i++) {
         v[i] = (struct action){ .position = (uint64_t)i, .type = ACTION_NOP };
-        list[i] = &v[i];
     }
-    assert_int_equal(storage_write(s, &(struct storage_batch){ .actions = list, .n = N }), 0);
+    assert_int_equal(storage_write(s, &(struct storage_batch){ .actions = v, .n = N }), 0);
     struct arena a = { 0 };
     struct action got;
     struct storage_batch purge = { .purge_below = N - 1 };
@@ -287,9 +284,8 @@ static void a_full_map_says_so_and_loses_nothing(void **state)
     uint64_t p = 0;
     for (; p < MAX_RECORDS; p++) {
         struct action a = make_action(p, 5, sizeof(bytes), bytes);
-        const struct action *list[] = { &a };
         struct storage_metadata meta = { REPLICA_VOTING, p, 1 };
-        err = storage_write(s, &(struct storage_batch){ .metadata = &meta, .actions = list, .n = 1 });
+        err = storage_write(s, &(struct storage_batch){ .metadata = &meta, .actions = &a, .n = 1 });
         if (err) break;
         m.has[p] = true;
         m.v[p] = a;
