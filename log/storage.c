@@ -1,7 +1,9 @@
 #include "log/storage.h"
 
 #include "core/err.h"
+#include "log/journal.h"
 #include "log/lmdb_check.h"
+#include "log/record.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -14,7 +16,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /* The folder holds LOCK (ours, held while open), data.mdb and lock.mdb (LMDB's), and, while it is being made, new/: a
  * data file appears under its name only when it is complete. */
@@ -27,26 +28,14 @@ struct storage {
     MDB_env *env;
     MDB_dbi meta, records;
     uint64_t map_bytes;
+    struct journal *journal;
+    uint64_t generation; /* of the journal that is being written */
+    struct buf unstored; /* its batches: a length, then the encoded batch */
+    struct buf encoded;  /* the batch that is being written */
     bool has_metadata;
     struct storage_metadata metadata;
     char error[256];
 };
-
-/* A record: this head, then the payload of an append. */
-struct head {
-    uint32_t crc; /* of the position, the rest of the head and the payload */
-    uint8_t type, flags;
-    uint16_t zero;
-    uint64_t promised, performed, to;
-};
-static_assert(sizeof(struct head) == 32, "a disk format without holes");
-enum { HAS_PERFORMED = 1, HAS_LEARNED = 2, LEARNED = 4, TOMBSTONE = 8, FLAGS = 15 };
-
-struct disk_metadata {
-    uint32_t crc, status, quorum, zero;
-    uint64_t promised;
-};
-static_assert(sizeof(struct disk_metadata) == 24, "a disk format without holes");
 
 /* ---- errors ---- */
 
@@ -88,53 +77,114 @@ const char *storage_error(const struct storage *s)
     return s->error;
 }
 
-/* ---- records ---- */
-
-static uint32_t record_crc(uint64_t position, const uint8_t *value, size_t n)
-{
-    uLong crc = crc32_z(0, (const uint8_t *)&position, sizeof(position));
-    return (uint32_t)crc32_z(crc, value + sizeof(uint32_t), n - sizeof(uint32_t));
-}
-
-static void record_encode(const struct action *a, uint8_t *value, size_t n)
-{
-    struct head h = { .type = (uint8_t)a->type,
-                      .flags = (uint8_t)((a->has_performed ? HAS_PERFORMED : 0) | (a->has_learned ? HAS_LEARNED : 0) |
-                                         (a->learned ? LEARNED : 0) | (a->tombstone ? TOMBSTONE : 0)),
-                      .promised = a->promised,
-                      .performed = a->performed,
-                      .to = a->to };
-    memcpy(value, &h, sizeof(h));
-    if (a->n) memcpy(value + sizeof(h), a->bytes, a->n);
-    uint32_t crc = record_crc(a->position, value, n);
-    memcpy(value, &crc, sizeof(crc));
-}
-
-static int record_decode(uint64_t position, const MDB_val *v, struct action *ret)
-{
-    struct head h;
-    if (v->mv_size < sizeof(h)) return ERR_CORRUPT;
-    memcpy(&h, v->mv_data, sizeof(h));
-    if (h.crc != record_crc(position, v->mv_data, v->mv_size)) return ERR_CORRUPT;
-    if (h.type > ACTION_TRUNCATE || h.flags > FLAGS) return ERR_CORRUPT;
-    *ret = (struct action){ .position = position,
-                            .promised = h.promised,
-                            .performed = h.performed,
-                            .to = h.to,
-                            .type = (enum action_type)h.type,
-                            .has_performed = h.flags & HAS_PERFORMED,
-                            .has_learned = h.flags & HAS_LEARNED,
-                            .learned = h.flags & LEARNED,
-                            .tombstone = h.flags & TOMBSTONE,
-                            .bytes = (uint8_t *)v->mv_data + sizeof(h),
-                            .n = v->mv_size - sizeof(h) };
-    return 0;
-}
-
 static int key_decode(const MDB_val *k, uint64_t *ret)
 {
     if (k->mv_size != sizeof(*ret)) return ERR_CORRUPT;
     memcpy(ret, k->mv_data, sizeof(*ret));
+    return 0;
+}
+
+static MDB_val val(const void *p, size_t n)
+{
+    return (MDB_val){ .mv_size = n, .mv_data = (void *)p };
+}
+
+/* ---- commits ---- */
+
+static int put_metadata(struct storage *s, MDB_txn *txn, const struct storage_metadata *m)
+{
+    uint8_t value[METADATA_BYTES];
+    MDB_val k = val("replica", 7), v = val(value, sizeof(value));
+    metadata_encode(m, value);
+    return mdb_put(txn, s->meta, &k, &v, 0);
+}
+
+static int put_action(struct storage *s, MDB_txn *txn, const struct action *a)
+{
+    assert(a->position < UINT64_MAX);
+    MDB_val k = val(&a->position, sizeof(a->position)), v = val(NULL, record_size(a));
+    int rc = mdb_put(txn, s->records, &k, &v, MDB_RESERVE);
+    if (!rc) record_encode(a, v.mv_data);
+    return rc;
+}
+
+static int purge(struct storage *s, MDB_txn *txn, uint64_t below)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    uint64_t position;
+    int rc = mdb_cursor_open(txn, s->records, &c);
+    if (rc) return rc;
+    for (int n = 0; n < STORAGE_PURGE_PER_COMMIT && !rc; n++) {
+        rc = mdb_cursor_get(c, &k, &v, n ? MDB_NEXT : MDB_FIRST);
+        if (rc) break;
+        if (key_decode(&k, &position))
+            rc = MDB_CORRUPTED;
+        else if (position < below)
+            rc = mdb_cursor_del(c, 0);
+        else
+            break;
+    }
+    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int put_batch(struct storage *s, MDB_txn *txn, const struct storage_batch *b)
+{
+    int rc = b->metadata ? put_metadata(s, txn, b->metadata) : 0;
+    for (size_t i = 0; i < b->n && !rc; i++) rc = put_action(s, txn, &b->actions[i]);
+    if (!rc && b->purge_below) rc = purge(s, txn, b->purge_below);
+    if (!rc && b->metadata) {
+        s->metadata = *b->metadata;
+        s->has_metadata = true;
+    }
+    return rc;
+}
+
+static int put_unstored(struct storage *s, MDB_txn *txn)
+{
+    int rc = 0;
+    for (size_t at = 0; at < s->unstored.len && !rc;) {
+        struct arena a = { 0 };
+        struct storage_batch b;
+        uint64_t n;
+        memcpy(&n, s->unstored.data + at, sizeof(n));
+        at += sizeof(n);
+        assert(n <= s->unstored.len - at);
+        rc = batch_decode(s->unstored.data + at, n, &a, &b) ? MDB_CORRUPTED : put_batch(s, txn, &b);
+        arena_release(&a);
+        at += n;
+    }
+    return rc;
+}
+
+static int put_generation(struct storage *s, MDB_txn *txn)
+{
+    MDB_val k = val("journal", 7), v = val(&s->generation, sizeof(s->generation));
+    return mdb_put(txn, s->meta, &k, &v, 0);
+}
+
+/* Brings what only the journal has, and `more` (may be NULL), into LMDB in one durable commit. */
+static int checkpoint(struct storage *s, const struct storage_batch *more)
+{
+    MDB_txn *txn;
+    if (!s->unstored.len && !more) {
+        journal_begin(s->journal, s->generation);
+        return 0;
+    }
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc) return failed(s, "cannot begin to write", rc);
+    rc = put_unstored(s, txn);
+    if (!rc && more) rc = put_batch(s, txn, more);
+    if (!rc) rc = put_generation(s, txn);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return failed(s, "cannot write", rc);
+    }
+    rc = mdb_txn_commit(txn);
+    if (rc) return failed(s, "cannot commit", rc);
+    buf_release(&s->unstored);
+    journal_begin(s->journal, ++s->generation);
     return 0;
 }
 
@@ -175,7 +225,7 @@ enum folder { FOLDER_EMPTY, FOLDER_OURS, FOLDER_MESOS, FOLDER_OTHER, FOLDER_UNRE
 
 static bool known_name(const char *n)
 {
-    static const char *const names[] = { ".", "..", "LOCK", "lock.mdb", "new", "lost+found" };
+    static const char *const names[] = { ".", "..", "LOCK", "journal", "lock.mdb", "new", "lost+found" };
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strcmp(n, names[i]) == 0) return true;
     return false;
@@ -232,21 +282,19 @@ static int open_env(const char *path, uint64_t map_bytes, MDB_env **ret)
     return rc;
 }
 
-static MDB_val val(const void *p, size_t n)
-{
-    return (MDB_val){ .mv_size = n, .mv_data = (void *)p };
-}
-
 static int write_format(MDB_env *env)
 {
     MDB_txn *txn;
     MDB_dbi meta, records;
     MDB_val k = val("format", 6), v = val(FORMAT, sizeof(FORMAT));
+    uint64_t none = 0;
+    MDB_val journal = val("journal", 7), done = val(&none, sizeof(none));
     int rc = mdb_txn_begin(env, NULL, 0, &txn);
     if (rc) return rc;
     if (!rc) rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &meta);
     if (!rc) rc = mdb_dbi_open(txn, "records", MDB_CREATE | MDB_INTEGERKEY, &records);
     if (!rc) rc = mdb_put(txn, meta, &k, &v, 0);
+    if (!rc) rc = mdb_put(txn, meta, &journal, &done, 0);
     if (!rc) return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return rc;
@@ -264,24 +312,40 @@ static int sync_folder(const char *path)
 static void remove_new(const struct storage *s)
 {
     char name[PATH_BYTES + 32];
+    (void)unlink(in(s, "new/journal", name));
     (void)unlink(in(s, "new/data.mdb", name));
     (void)unlink(in(s, "new/lock.mdb", name));
     (void)rmdir(in(s, "new", name));
 }
 
-/* An interrupted creation leaves only new/, which the next one begins anew. */
-static int create(struct storage *s, struct buf *err_text)
+static int move(const struct storage *s, const char *from, const char *to)
 {
-    char from[PATH_BYTES + 32], to[PATH_BYTES + 32];
+    char a[PATH_BYTES + 32], b[PATH_BYTES + 32];
+    return rename(in(s, from, a), in(s, to, b)) < 0 ? -1 : sync_folder(s->path);
+}
+
+static int create_files(struct storage *s, struct buf *err_text)
+{
+    char name[PATH_BYTES + 32];
     MDB_env *env = NULL;
-    remove_new(s);
-    if (mkdir(in(s, "new", from), MODE_DIR) < 0) return os_error(err_text, s->path, "cannot create");
-    int rc = open_env(from, s->map_bytes, &env);
+    if (mkdir(in(s, "new", name), MODE_DIR) < 0) return os_error(err_text, s->path, "cannot create");
+    int rc = open_env(name, s->map_bytes, &env);
     if (!rc) rc = write_format(env);
     if (env) mdb_env_close(env);
-    int err = rc ? failed(s, "cannot create", rc) : 0;
-    if (err) text(err_text, err, s->path, s->error);
-    if (!err && (rename(in(s, "new/data.mdb", from), in(s, "data.mdb", to)) < 0 || sync_folder(s->path) < 0))
+    if (rc) {
+        int err = failed(s, "cannot create", rc);
+        return text(err_text, err, s->path, s->error);
+    }
+    if (journal_create(in(s, "new/journal", name)) < 0) return os_error(err_text, s->path, "cannot create the journal");
+    return 0;
+}
+
+/* An interrupted creation leaves no data.mdb; the next one begins anew. */
+static int create(struct storage *s, struct buf *err_text)
+{
+    remove_new(s);
+    int err = create_files(s, err_text);
+    if (!err && (move(s, "new/journal", "journal") < 0 || move(s, "new/data.mdb", "data.mdb") < 0))
         err = os_error(err_text, s->path, "cannot create");
     remove_new(s);
     return err;
@@ -290,16 +354,23 @@ static int create(struct storage *s, struct buf *err_text)
 static int load_metadata(struct storage *s, MDB_txn *txn)
 {
     MDB_val k = val("replica", 7), v;
-    struct disk_metadata d;
     int rc = mdb_get(txn, s->meta, &k, &v);
     if (rc == MDB_NOTFOUND) return 0;
     if (rc) return rc;
-    if (v.mv_size != sizeof(d)) return MDB_CORRUPTED;
-    memcpy(&d, v.mv_data, sizeof(d));
-    if (d.crc != record_crc(UINT64_MAX, v.mv_data, v.mv_size)) return MDB_CORRUPTED;
-    if (d.status < REPLICA_VOTING || d.status > REPLICA_EMPTY) return MDB_CORRUPTED;
+    if (metadata_decode(v.mv_data, v.mv_size, &s->metadata)) return MDB_CORRUPTED;
     s->has_metadata = true;
-    s->metadata = (struct storage_metadata){ (enum replica_status)d.status, d.promised, d.quorum };
+    return 0;
+}
+
+static int load_generation(struct storage *s, MDB_txn *txn)
+{
+    uint64_t done;
+    MDB_val k = val("journal", 7), v;
+    int rc = mdb_get(txn, s->meta, &k, &v);
+    if (rc) return rc;
+    if (v.mv_size != sizeof(done)) return MDB_CORRUPTED;
+    memcpy(&done, v.mv_data, sizeof(done));
+    s->generation = done + 1;
     return 0;
 }
 
@@ -314,6 +385,7 @@ static int open_tables(struct storage *s)
     if (!rc) rc = mdb_dbi_open(txn, "records", MDB_INTEGERKEY, &s->records);
     if (!rc) rc = mdb_get(txn, s->meta, &k, &v);
     if (!rc && (v.mv_size != sizeof(FORMAT) || memcmp(v.mv_data, FORMAT, sizeof(FORMAT)) != 0)) rc = MDB_NOTFOUND;
+    if (!rc) rc = load_generation(s, txn);
     if (!rc) rc = load_metadata(s, txn);
     if (!rc) return mdb_txn_commit(txn); /* keeps the handles */
     mdb_txn_abort(txn);
@@ -350,13 +422,38 @@ static int open_existing(struct storage *s, struct buf *err_text)
     return err == ERR_CORRUPT ? damaged(err_text, s->path, s->error) : text(err_text, err, s->path, s->error);
 }
 
+static int keep_batch(const void *data, size_t n, void *arg)
+{
+    struct storage *s = arg;
+    uint64_t length = n;
+    buf_add(&s->unstored, &length, sizeof(length));
+    buf_add(&s->unstored, data, n);
+    return 0;
+}
+
+/* What only the journal has goes into LMDB. */
+static int open_journal(struct storage *s, struct buf *err_text)
+{
+    char name[PATH_BYTES + 32];
+    int err = journal_open(in(s, "journal", name), &s->journal);
+    if (err == ERR_IO && errno != ENOENT) return os_error(err_text, s->path, "cannot read the journal");
+    if (err) return damaged(err_text, s->path, "its journal is missing or cut short");
+    err = journal_replay(s->journal, s->generation, keep_batch, s);
+    if (err == ERR_CORRUPT) return damaged(err_text, s->path, "its journal is damaged");
+    if (err) return os_error(err_text, s->path, "cannot read the journal");
+    err = checkpoint(s, NULL);
+    if (err == ERR_CORRUPT) return damaged(err_text, s->path, s->error);
+    return err ? text(err_text, err, s->path, s->error) : 0;
+}
+
 static int open_folder(struct storage *s, struct buf *err_text)
 {
     if (mkdir(s->path, MODE_DIR) < 0 && errno != EEXIST) return os_error(err_text, s->path, "cannot make it");
     int err = check_folder(s->path, err_text);
     if (!err) err = take_lock(s, err_text);
     if (!err && look(s->path) == FOLDER_EMPTY) err = create(s, err_text);
-    return err ? err : open_existing(s, err_text);
+    if (!err) err = open_existing(s, err_text);
+    return err ? err : open_journal(s, err_text);
 }
 
 int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text)
@@ -377,7 +474,11 @@ int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, str
 void storage_close(struct storage *s)
 {
     if (!s) return;
+    if (s->journal) (void)checkpoint(s, NULL); /* saves the next start the trouble */
+    journal_close(s->journal);
     if (s->env) mdb_env_close(s->env);
+    buf_release(&s->unstored);
+    buf_release(&s->encoded);
     if (s->lock >= 0) close(s->lock);
     free(s);
 }
@@ -397,7 +498,7 @@ static int each(struct storage *s, MDB_cursor *c, uint64_t from, uint64_t to,
     int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     for (uint64_t position, floor = from; !rc; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
         struct action a;
-        if (key_decode(&k, &position) || position < floor || record_decode(position, &v, &a)) {
+        if (key_decode(&k, &position) || position < floor || record_decode(position, v.mv_data, v.mv_size, &a)) {
             snprintf(s->error, sizeof(s->error), "the record behind position %llu is damaged",
                      (unsigned long long)floor);
             return ERR_CORRUPT;
@@ -413,6 +514,8 @@ int storage_each(struct storage *s, uint64_t from, uint64_t to, bool (*fn)(const
 {
     MDB_txn *txn;
     MDB_cursor *c;
+    int unstored = checkpoint(s, NULL);
+    if (unstored) return unstored;
     int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
     if (rc) return failed(s, "cannot read", rc);
     rc = mdb_cursor_open(txn, s->records, &c);
@@ -471,57 +574,26 @@ int storage_read(struct storage *s, uint64_t position, struct arena *a, struct a
 
 /* ---- writing ---- */
 
-static int put_metadata(struct storage *s, MDB_txn *txn, const struct storage_metadata *m)
+static int journal_failed(struct storage *s, int err)
 {
-    struct disk_metadata d = { .status = (uint32_t)m->status, .quorum = m->quorum, .promised = m->promised };
-    d.crc = record_crc(UINT64_MAX, (const uint8_t *)&d, sizeof(d));
-    MDB_val k = val("replica", 7), v = val(&d, sizeof(d));
-    return mdb_put(txn, s->meta, &k, &v, 0);
-}
-
-static int put_action(struct storage *s, MDB_txn *txn, const struct action *a)
-{
-    assert(a->position < UINT64_MAX);
-    assert(a->type == ACTION_APPEND || a->n == 0);
-    MDB_val k = val(&a->position, sizeof(a->position)), v = val(NULL, sizeof(struct head) + a->n);
-    int rc = mdb_put(txn, s->records, &k, &v, MDB_RESERVE);
-    if (!rc) record_encode(a, v.mv_data, v.mv_size);
-    return rc;
-}
-
-static int purge(struct storage *s, MDB_txn *txn, uint64_t below)
-{
-    MDB_cursor *c;
-    MDB_val k, v;
-    uint64_t position;
-    int rc = mdb_cursor_open(txn, s->records, &c);
-    if (rc) return rc;
-    for (int n = 0; n < STORAGE_PURGE_PER_COMMIT && !rc; n++) {
-        rc = mdb_cursor_get(c, &k, &v, n ? MDB_NEXT : MDB_FIRST);
-        if (rc) break;
-        if (key_decode(&k, &position))
-            rc = MDB_CORRUPTED;
-        else if (position < below)
-            rc = mdb_cursor_del(c, 0);
-        else
-            break;
-    }
-    mdb_cursor_close(c);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    if (err == ERR_NOSPACE)
+        snprintf(s->error, sizeof(s->error), "no space left on the log's file system");
+    else
+        snprintf(s->error, sizeof(s->error), "cannot write the journal: %s", strerror(errno));
+    return err;
 }
 
 int storage_write(struct storage *s, const struct storage_batch *b)
 {
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-    if (rc) return failed(s, "cannot begin to write", rc);
-    if (b->metadata) rc = put_metadata(s, txn, b->metadata);
-    for (size_t i = 0; i < b->n && !rc; i++) rc = put_action(s, txn, &b->actions[i]);
-    if (!rc && b->purge_below) rc = purge(s, txn, b->purge_below);
-    if (rc) {
-        mdb_txn_abort(txn);
-        return failed(s, "cannot write", rc);
+    size_t n = batch_size(b);
+    if (n > JOURNAL_RECORD_MAX) return checkpoint(s, b);
+    buf_reset(&s->encoded);
+    batch_encode(b, &s->encoded);
+    int err = journal_append(s->journal, s->encoded.data, n);
+    if (err == ERR_FULL) {
+        err = checkpoint(s, NULL);
+        if (err) return err;
+        err = journal_append(s->journal, s->encoded.data, n);
     }
-    rc = mdb_txn_commit(txn);
-    return rc ? failed(s, "cannot commit", rc) : 0;
+    return err ? journal_failed(s, err) : keep_batch(s->encoded.data, n, s);
 }

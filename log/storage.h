@@ -1,7 +1,8 @@
-/* The log's disk: one LMDB environment in a folder of its own, with the replica's metadata and one record per position.
+/* The log's disk: one LMDB environment in a folder of its own, with the replica's metadata and one record per position,
+ * and before it a journal that makes each batch durable with a single sync (log/journal.h).
  *
  * Every function here blocks; except for open, close and restore, which belong to start-up and shutdown, they run in a
- * job of libuv's pool. One thread may write while others read. A commit is durable when it returns, and all or nothing.
+ * job of libuv's pool, one at a time. A batch is durable when the write returns, and all or nothing.
  *
  * Nothing on disk is trusted: a folder of another program is refused, the tree is checked before LMDB may follow it,
  * every record has a checksum that covers its position. */
@@ -43,7 +44,7 @@ struct storage_batch {
     uint64_t purge_below; /* records below may go */
 };
 
-/* One durable commit. On failure nothing of it is stored and the storage must not be written any more.
+/* Durable on return. On failure the storage must not be written any more, and whether the batch is stored is unknown.
  * ERR_NOSPACE (disk or map full), ERR_IO, ERR_CORRUPT. */
 int storage_write(struct storage *s, const struct storage_batch *b);
 /* The record at position, bytes copied into a. ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
