@@ -50,6 +50,7 @@ static void on_request(struct http_request *r, void *arg)
     f->n_requests++;
     f->body_bytes += r->body.n;
     assert_int_equal(r->body.p[r->body.n], 0);
+    assert_null(http_request_header(r, "X-Trailer").p); /* must not pass for a header */
     buf_reset(&f->last_target);
     buf_add_str(&f->last_target, r->target);
     buf_cstr(&f->last_target);
@@ -295,6 +296,18 @@ static void try_head(struct fixture *f, size_t bytes, int status)
     buf_release(&b);
 }
 
+/* Blanks before a value are no part of it, but there can be too many all the same. */
+static void try_blanks(struct fixture *f, size_t bytes, int status)
+{
+    struct buf b = { 0 };
+    buf_adds(&b, "GET / HTTP/1.1\r\nX:");
+    memset(buf_reserve(&b, bytes), ' ', bytes);
+    buf_commit(&b, bytes);
+    buf_adds(&b, "y\r\n\r\n");
+    try_request(f, (char *)b.data, b.len, status);
+    buf_release(&b);
+}
+
 static void try_url(struct fixture *f, size_t bytes, int status)
 {
     struct buf b = { 0 };
@@ -336,6 +349,7 @@ static void limits_hold_at_their_edges(void **state)
     try_head(f, LIMIT_HTTP_HEADER_BYTES, 200);
     try_head(f, LIMIT_HTTP_HEADER_BYTES + 1, 431);
     try_head(f, 4 * LIMIT_HTTP_HEADER_BYTES, 431);
+    try_blanks(f, 2 * LIMIT_HTTP_HEADER_BYTES, 431);
     try_url(f, LIMIT_HTTP_URL_BYTES, 200);
     try_url(f, LIMIT_HTTP_URL_BYTES + 1, 414);
     try_n_headers(f, LIMIT_HTTP_HEADERS, 200);
@@ -455,6 +469,22 @@ static void never_means_never(void **state)
     while (uv_hrtime() < end) uv_run(&f->loop, UV_RUN_NOWAIT);
     assert_true(peer_send(&p, "GET / HTTP/1.1\r\n\r\n"));
     assert_true(peer_expect(&p, "OK\n"));
+    peer_close(&p);
+    stop(f);
+}
+
+static void refused_peer_is_not_waited_for_long(void **state)
+{
+    (void)state;
+    struct fixture *f = start((struct http_server_config){ .idle_ms = UINT64_MAX, .request_ms = UINT64_MAX });
+    struct peer p = join(f);
+    uint64_t begin = uv_hrtime();
+    assert_true(peer_send(&p, "rubbish\r\n\r\n") && peer_expect_end(&p));
+    assert_int_equal(f->n_closed, 0); /* only half: it may still be sending */
+    assert_true(peer_send(&p, "and more"));
+    assert_true(RUN_UNTIL(&f->loop, f->n_closed == 1));
+    assert_true(uv_hrtime() - begin >= (uint64_t)(LIMIT_HTTP_LINGER_MS - 10) * 1000000);
+    assert_int_equal(f->n_requests, 0);
     peer_close(&p);
     stop(f);
 }
@@ -856,6 +886,7 @@ int main(void)
         cmocka_unit_test(time_outs),
         cmocka_unit_test(a_busy_loop_blames_nobody),
         cmocka_unit_test(never_means_never),
+        cmocka_unit_test(refused_peer_is_not_waited_for_long),
         cmocka_unit_test(connection_cap),
         cmocka_unit_test(slow_reader_is_not_read_from),
         cmocka_unit_test(reader_without_progress_is_dropped),

@@ -253,6 +253,41 @@ static void only_some_are_kept(void **state)
     stop(f);
 }
 
+/* Over so many addresses that the limit of each is not reached. */
+static void only_so_many_are_kept_in_all(void **state)
+{
+    (void)state;
+    enum { N = LIMIT_HTTP_CLIENT_KEPT_ALL + 1, ADDRESSES = N / LIMIT_HTTP_CLIENT_KEPT + 1 };
+    struct fixture *f = start();
+    struct result r = { 0 };
+    struct sockaddr_in any = { .sin_family = AF_INET };
+    socklen_t len = sizeof any;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, len) + listen(fd, 10), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&any, &len), 0);
+    struct http_call *c = xcalloc(N, sizeof *c);
+    struct peer *p = xcalloc(N, sizeof *p);
+    char ips[ADDRESSES][16];
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(ips[i % ADDRESSES], 16, "127.0.0.%u", i % ADDRESSES + 1);
+        c[i] = call_to(f, &r, "GET", "/");
+        c[i].ip = ips[i % ADDRESSES];
+        c[i].port = ntohs(any.sin_port);
+        assert_int_equal(http_client_call(f->client, &c[i]), 0);
+        assert_true(peer_accept(&f->loop, fd, &p[i]));
+    }
+    for (unsigned i = 0; i < N; i++) serve(&p[i], &r, "x");
+    assert_true(peer_expect_end(&p[N - 1]));
+    peer_poll(&p[N - 2]);
+    assert_false(p[N - 2].eof);
+    for (unsigned i = 0; i < N; i++) peer_close(&p[i]);
+    free(c);
+    free(p);
+    close(fd);
+    forget(&r);
+    stop(f);
+}
+
 static void failures(void **state)
 {
     (void)state;
@@ -362,6 +397,7 @@ int main(void)
         cmocka_unit_test(answers_in_every_framing),
         cmocka_unit_test(connections_are_kept),
         cmocka_unit_test(only_some_are_kept),
+        cmocka_unit_test(only_so_many_are_kept_in_all),
         cmocka_unit_test(failures),
         cmocka_unit_test(closing_cancels),
         cmocka_unit_test(against_our_own_server),

@@ -8,6 +8,7 @@
 #include "test/lib/peer.h"
 
 #include <setjmp.h>
+#include <sys/resource.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
@@ -575,6 +576,14 @@ static void within_one_node(void **state)
     lp_relink(n->process, &gone);
     assert_int_equal(n->n_exits, 1);
     assert_true(RUN_UNTIL(&loop, n->n_exits == 2));
+    /* An exit is for the process that had linked, not for a later one of its id. */
+    struct lp_process *first, *second;
+    assert_int_equal(lp_spawn(n->lp, "again", &h, &first), 0);
+    lp_link(first, &gone);
+    lp_terminate(first);
+    assert_int_equal(lp_spawn(n->lp, "again", &h, &second), 0);
+    turn(&loop, 10);
+    assert_int_equal(other.n_exits, 0);
     buf_release(&other.names);
     buf_release(&other.bodies);
     node_free(n);
@@ -747,6 +756,35 @@ static void full_queue_breaks_the_connection(void **state)
     loop_end(&loop);
 }
 
+/* Most of the addresses get no socket at all: the limit is one of memory. */
+static void limits_of_messages_and_peers(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    struct upid null = { .id = "" }, to = pid_at("x", 1);
+    struct rlimit few = { 200, 200 }, old;
+    assert_int_equal(lp_send(n->process, &null, "y", "z", LIMIT_LIBPROCESS_BODY_BYTES), 0);
+    assert_int_equal(lp_send(n->process, &null, "y", "z", (size_t)LIMIT_LIBPROCESS_BODY_BYTES + 1), ERR_TOO_BIG);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (uint32_t i = 0; i < LIMIT_LIBPROCESS_PEERS; i++) {
+        to.ip = htonl(0x7f000001 + i);
+        assert_int_equal(lp_send(n->process, &to, "y", "z", 1), 0);
+    }
+    to.ip = htonl(0x7f000001 + LIMIT_LIBPROCESS_PEERS);
+    assert_int_equal(lp_send(n->process, &to, "y", "z", 1), ERR_FULL);
+    lp_link(n->process, &to);
+    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+    turn(&loop, 100);
+    assert_int_equal(lp_send(n->process, &to, "y", "z", 1), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    node_free(n);
+    loop_end(&loop);
+}
+
 static void ends_inside_callbacks(void **state)
 {
     (void)state;
@@ -855,6 +893,7 @@ int main(void)
         cmocka_unit_test(relink_lets_what_is_under_way_go_out),
         cmocka_unit_test(unresponsive_connect_is_given_up),
         cmocka_unit_test(full_queue_breaks_the_connection),
+        cmocka_unit_test(limits_of_messages_and_peers),
         cmocka_unit_test(ends_inside_callbacks),
         cmocka_unit_test(closing_with_all_kinds_of_work_open),
         cmocka_unit_test(other_requests_and_addresses),
