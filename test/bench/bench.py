@@ -44,7 +44,7 @@ def bench_log(build, rounds):
 # ---------------- HTTP against nginx ----------------
 
 NGINX = """
-worker_processes 1; daemon off; pid {d}/pid; error_log {d}/error.log;
+{user} worker_processes 1; daemon off; pid {d}/pid; error_log {d}/error.log;
 events {{ worker_connections 1024; }}
 http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; default_type text/plain;
   client_body_temp_path {d}/a; proxy_temp_path {d}/b; fastcgi_temp_path {d}/c; uwsgi_temp_path {d}/e; scgi_temp_path {d}/f;
@@ -71,7 +71,7 @@ def bench_http(build, rounds, seconds):
             open(f"{d}/www/{name}", "wb").write(get(mine, f"/{name}"))
         size = os.path.getsize(f"{d}/www/vars")
         port = free_port()
-        open(f"{d}/nginx.conf", "w").write(NGINX.format(d=d, port=port))
+        open(f"{d}/nginx.conf", "w").write(NGINX.format(d=d, port=port, user="user root;" if os.geteuid() == 0 else ""))
         nginx = subprocess.Popen(["nginx", "-c", f"{d}/nginx.conf", "-e", f"{d}/error.log"])
         try:
             wait_until(lambda: get(port, "/health"), 10)
