@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,9 @@
 #define MASTER_RETRY_MS 1000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
+/* Free memory that malloc may keep for the next burst, and how often it is looked at, in ticks of the statistics. */
+#define TRIM_FREE_BYTES (8u << 20)
+#define TRIM_TICKS 5
 
 static const char *const state_names[] = {
 #define X(name) #name,
@@ -139,12 +143,43 @@ static void check_registered(struct app *a)
     enter(a, LIFECYCLE_ACTIVE);
 }
 
+static void step_statuses(struct app *a)
+{
+    if (!a->statuses.n) return;
+    struct sched_event ev = statuses_event(&a->statuses);
+    pipeline_step(a->pipeline, &ev);
+    statuses_clear(&a->statuses);
+}
+
+static void gather_statuses(struct app *a, struct sched_event ev)
+{
+    while (ev.status.n) {
+        uint32_t taken = statuses_add(&a->statuses, &ev);
+        ev.status.v += taken;
+        ev.status.n -= taken;
+        if (statuses_full(&a->statuses)) step_statuses(a);
+    }
+}
+
+/* What one pass has gathered leaves before the loop waits again. */
+static void on_pass(uv_prepare_t *p)
+{
+    struct app *a = p->data;
+    if (!a->stopping) step_statuses(a);
+    logsink_flush();
+}
+
 static void on_master_timer(uv_timer_t *t);
 
 static void on_driver_event(const struct sched_event *ev, void *arg)
 {
     struct app *a = arg;
     if (a->stopping) return;
+    if (ev->type == EV_STATUS) {
+        gather_statuses(a, *ev);
+        return;
+    }
+    step_statuses(a); /* events of the driver keep their order */
     struct sched_event copy = *ev;
     uint64_t after = pipeline_step(a->pipeline, &copy);
     if (ev->type == EV_REGISTERED) {
@@ -340,13 +375,20 @@ static void on_signal(uv_signal_t *s, int number)
     app_stop(a, 0, number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+/* Short-lived memory of a burst leaves holes that malloc keeps; once it is quiet they go back to the system. */
+static void trim_memory(struct app *a)
+{
+    struct mallinfo2 m = mallinfo2();
+    if (pipeline_held(a->pipeline) == 0 && m.fordblks > TRIM_FREE_BYTES && m.fordblks > m.uordblks / 2) malloc_trim(0);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct app *a = t->data;
     looplag_tick(&a->lag);
     procstats_tick(a->stats, app_now_ms(NULL));
     stats_tick(a->stats, app_now_ms(NULL));
-    logsink_flush();
+    if (++a->ticks % TRIM_TICKS == 0) trim_memory(a);
 }
 
 static void on_watchdog(uv_timer_t *t)
@@ -361,6 +403,11 @@ static void start_handles(struct app *a)
         uv_timer_init(a->loop, &a->timers[i]);
         a->timers[i].data = a;
     }
+    uv_prepare_init(a->loop, &a->pass);
+    a->pass.data = a;
+    uv_prepare_start(&a->pass, on_pass);
+    uv_unref((uv_handle_t *)&a->pass);
+    statuses_init(&a->statuses, flag_int(a->flags, FLAG_max_status_update_batch_size));
     uv_signal_init(a->loop, &a->sigint);
     uv_signal_init(a->loop, &a->sigterm);
     a->sigint.data = a->sigterm.data = a;
@@ -451,6 +498,7 @@ static void close_handles(struct app *a)
     uv_unref((uv_handle_t *)&a->timers[TIMER_STOP]);
     for (int i = 0; i < TIMER_COUNT; i++)
         if (i != TIMER_STOP) uv_close((uv_handle_t *)&a->timers[i], NULL);
+    uv_close((uv_handle_t *)&a->pass, NULL);
     uv_close((uv_handle_t *)&a->sigint, NULL);
     uv_close((uv_handle_t *)&a->sigterm, NULL);
     looplag_stop(&a->lag);
@@ -524,6 +572,7 @@ void app_free(struct app *a)
     uv_run(a->loop, UV_RUN_DEFAULT);
     if (a->pipeline) pipeline_free(a->pipeline);
     rpc_free_calls(a);
+    statuses_release(&a->statuses);
     if (a->sched) sched_free(a->sched);
     if (a->stats) stats_free(a->stats);
 }

@@ -12,6 +12,7 @@
 #include "admin/looplag.h"
 #include "admin/pipeline.h"
 #include "admin/settings.h"
+#include "admin/statuses.h"
 #include "core/stats.h"
 #include "log/log.h"
 #include "log/stream.h"
@@ -76,10 +77,13 @@ struct app {
     struct stat *state_stats[LIFECYCLE_COUNT], *registered_stat, *queue_stat;
 
     uv_timer_t timers[TIMER_COUNT];
+    uv_prepare_t pass; /* before the loop waits */
+    struct statuses statuses;
     uv_signal_t sigint, sigterm;
     uv_getaddrinfo_t resolve;
     bool resolving;
     int signals;
+    unsigned ticks;
     unsigned closing;                              /* parts that are still closing */
     char http_address[64], libprocess_address[64]; /* ip:port as printed */
     uint16_t http_port;

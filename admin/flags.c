@@ -651,8 +651,8 @@ void flags_help(struct buf *out)
         "  Times are like 30secs (ns us ms secs mins hrs days), amounts like 512KB.\n"
         "  LIBPROCESS_IP, LIBPROCESS_PORT, LIBPROCESS_ADVERTISE_IP, LIBPROCESS_ADVERTISE_PORT in the environment say\n"
         "  where Mesos reaches the scheduler; GLOG_v=1 logs more.\n");
-#define GROUP(title)                                   buf_adds(out, "\n" title "\n");
-#define FLAG(name, kind, def, rule, effect, help)      help_flag(&flag_table[FLAG_##name], out);
+#define GROUP(title) buf_adds(out, "\n" title "\n");
+#define FLAG(name, kind, def, rule, effect, help) help_flag(&flag_table[FLAG_##name], out);
 #define CHOICE(name, kind, def, choices, effect, help) help_flag(&flag_table[FLAG_##name], out);
 #include "admin/flags.def"
 #undef GROUP

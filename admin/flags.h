@@ -16,7 +16,7 @@
 
 enum flag_id {
 #define GROUP(title)
-#define FLAG(name, kind, def, rule, effect, help)      FLAG_##name,
+#define FLAG(name, kind, def, rule, effect, help) FLAG_##name,
 #define CHOICE(name, kind, def, choices, effect, help) FLAG_##name,
 #include "admin/flags.def"
 #undef GROUP

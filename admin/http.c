@@ -12,7 +12,7 @@
 
 #define CORS_METHODS "DELETE,GET,HEAD,OPTIONS,POST,PUT"
 #define CORS_HEADERS "Accept,Content-Type,Origin,X-Requested-With"
-#define MAX_CORS     3
+#define MAX_CORS 3
 
 /* ---------------- the RPC ---------------- */
 

@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Ordinary lines are gathered until logsink_flush(), once per pass of the loop, or until there are so many bytes. */
+enum { GATHER_BYTES = 16 << 10 };
+
 static struct {
     int fd;
     bool journal;
@@ -64,7 +67,7 @@ static void write_kept(int wait_ms)
 static void on_line(enum log_level level, const char *line, void *arg)
 {
     (void)arg;
-    write_kept(0);
+    if (sink.kept.len + strlen(line) > LIMIT_LOG_BUFFER_BYTES) write_kept(0);
     if (sink.kept.len + strlen(line) > LIMIT_LOG_BUFFER_BYTES) {
         sink.dropped++;
         return;
@@ -72,7 +75,7 @@ static void on_line(enum log_level level, const char *line, void *arg)
     begin_line(&sink.kept, level);
     buf_adds(&sink.kept, line);
     buf_addc(&sink.kept, '\n');
-    write_kept(0);
+    if (level >= LOG_WARN || sink.kept.len >= GATHER_BYTES) write_kept(0);
 }
 
 void logsink_open(int fd, bool journal)

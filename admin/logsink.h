@@ -14,7 +14,7 @@
 
 /* Installs the sink for all rooms. journal: standard error leads to systemd's journal. */
 void logsink_open(int fd, bool journal);
-/* Tries again to write what is kept; to be called now and then. */
+/* Writes what is kept as far as the reader takes it; to be called once per pass of the loop. */
 void logsink_flush(void);
 /* Writes what is kept, waiting for the reader, and removes the sink. */
 void logsink_close(void);

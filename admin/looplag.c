@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #define INTERVAL_MS 100
-#define NS_PER_MS   1000000u
+#define NS_PER_MS 1000000u
 
 static void note(uint64_t value, uint64_t *worst, uint64_t *worst_ever)
 {

@@ -15,10 +15,10 @@
 
 enum rpc_form { RPC_V1, RPC_BETA, RPC_TJSON, RPC_TBINARY };
 
-#define TYPE_TEXT    "text/plain;charset=UTF-8"
-#define TYPE_HTML    "text/html;charset=UTF-8"
-#define TYPE_JSON    "application/json"
-#define TYPE_TJSON   "application/vnd.apache.thrift.json"
+#define TYPE_TEXT "text/plain;charset=UTF-8"
+#define TYPE_HTML "text/html;charset=UTF-8"
+#define TYPE_JSON "application/json"
+#define TYPE_TJSON "application/vnd.apache.thrift.json"
 #define TYPE_TBINARY "application/vnd.apache.thrift.binary"
 
 /* A request that was understood. */

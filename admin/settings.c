@@ -250,7 +250,7 @@ static void set_docker_parameters(struct settings *s, const struct flags *f)
 /* Settings that a flag of the same name gives as it is. */
 static void set_same_named(struct sched_config *c, const struct flags *f)
 {
-#define MS(name)     c->name = flag_ms(f, FLAG_##name)
+#define MS(name) c->name = flag_ms(f, FLAG_##name)
 #define NUMBER(name) c->name = flag_int(f, FLAG_##name)
     MS(first_schedule_delay);
     MS(initial_schedule_penalty);

@@ -76,6 +76,9 @@
 #define LIMIT_INLINE_ANSWER_TASKS 200
 #define LIMIT_INLINE_GZIP_BYTES (32u << 10)
 
+/* Status updates that are stepped together: few enough not to hold the loop up. */
+#define LIMIT_STATUS_BATCH 200
+
 /* Log lines that wait for a slow reader of standard error. */
 #define LIMIT_LOG_BUFFER_BYTES (1u << 20)
 

@@ -69,15 +69,6 @@ static void count_receipt(struct sched *s, const struct status_update *u)
     stat_timer_add(stats_timer(s->stats, name.p, "micros"), (s->now_ms - u->timestamp_ms) * 1000);
 }
 
-static void log_receipt(const struct status_update *u)
-{
-    bool reconciled = str_eq(u->reason_name, STR("REASON_RECONCILIATION"));
-    uint32_t n = 0;
-    while (n < u->message.n && u->message.p[n] != '\n') n++;
-    logline(reconciled ? LOG_DEBUG : LOG_INFO, "status-update", "task=%.*s state=%d reason=%.*s message=\"%.*s\"",
-            STR_ARG(u->task_id), u->state, STR_ARG(u->reason_name), (int)n, u->message.p ? u->message.p : "");
-}
-
 static void apply_update(struct sched *s, const struct status_update *u)
 {
     if (u->state < 0 || u->state >= MESOS_STATES) {
@@ -108,7 +99,6 @@ void status_updates(struct sched *s, const struct status_update *v, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         count_receipt(s, &v[i]);
-        log_receipt(&v[i]);
         apply_update(s, &v[i]);
         acknowledge(s, &v[i]);
     }

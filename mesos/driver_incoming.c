@@ -124,15 +124,15 @@ static void on_rescind_inverse_offer(struct driver *d, const void *message, stru
 
 /* ---------------- tasks, agents, executors ---------------- */
 
+/* What comes of an update is logged with the task's transition. */
 static void log_update(const struct status_update *u)
 {
-    enum log_level level = u->reason == MESOS__TASK_STATUS__REASON__REASON_RECONCILIATION ? LOG_DEBUG : LOG_INFO;
-    if (level < logline_level()) return;
+    if (logline_level() > LOG_DEBUG) return;
     const char *end = u->message.p ? memchr(u->message.p, '\n', u->message.n) : NULL;
     struct str line = { u->message.p, end ? (uint32_t)(end - u->message.p) : u->message.n };
     struct str state = proto_enum_name(&mesos__task_state__descriptor, u->state);
     struct str source = proto_enum_name(&mesos__task_status__source__descriptor, u->source);
-    logline(level, "mesos_update", "task=%.*s state=%.*s source=%.*s reason=%.*s ack=%d message=\"%.*s\"",
+    logline(LOG_DEBUG, "mesos_update", "task=%.*s state=%.*s source=%.*s reason=%.*s ack=%d message=\"%.*s\"",
             STR_ARG(u->task_id), STR_ARG(state), STR_ARG(source), STR_ARG(u->reason_name), u->has_uuid, STR_ARG(line));
 }
 
