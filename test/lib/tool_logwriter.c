@@ -1,5 +1,5 @@
-/* A writer of the log alone, to be killed: tool_logwriter FOLDER. It replays what is there, prints `have FIRST LAST`
- * (consecutive numbers), then appends the next numbers in groups, prints `s N` before and `a N` after number N is
+/* A writer of the log alone, to be killed: tool_logwriter FOLDER [grow]. It replays what is there, prints `have FIRST
+ * LAST` (consecutive numbers), then appends the next numbers in groups, prints `s N` before and `a N` after number N is
  * durable, and takes a snapshot now and then. Old numbers are removed, so that truncation has something to do. */
 #include "core/err.h"
 #include "core/rng.h"
@@ -21,6 +21,7 @@ struct writer {
     struct stream *stream;
     struct store *store;
     struct rng rng;
+    bool grow;
     uint64_t first, next; /* numbers that are stored: [first, next) */
     uint64_t base;        /* the number of index 1, less 1 */
     uint64_t told;
@@ -92,7 +93,7 @@ static void append(struct writer *w)
     struct arena a = { 0 };
     struct api_op ops[2] = { save_op(w->next, &a) };
     uint32_t n = 1;
-    if (w->next - w->first >= KEEP) ops[n++] = remove_op(w->first++, &a);
+    if (!w->grow && w->next - w->first >= KEEP) ops[n++] = remove_op(w->first++, &a);
     for (uint32_t i = 0; i < n; i++) {
         int err = store_apply(w->store, &ops[i]);
         assert(err == 0);
@@ -114,7 +115,8 @@ static void on_durable(uint64_t durable, void *arg)
     for (; w->told < durable; w->told++) {
         say("a %llu\n", w->base + w->told + 1, 0);
         append(w);
-        if (rng_below(&w->rng, SNAPSHOT_EVERY) == 0) (void)stream_snapshot(w->stream, w->store, on_snapshot_done, w);
+        bool snapshot = !w->grow && rng_below(&w->rng, SNAPSHOT_EVERY) == 0;
+        if (snapshot) (void)stream_snapshot(w->stream, w->store, on_snapshot_done, w);
     }
 }
 
@@ -158,7 +160,8 @@ int main(int argc, char **argv)
 {
     static struct writer w;
     struct buf why = { 0 };
-    if (argc != 2) return 2;
+    if (argc < 2) return 2;
+    w.grow = argc > 2 && strcmp(argv[2], "grow") == 0;
     uv_loop_init(&w.loop);
     w.store = store_new();
     w.rng.state = uv_hrtime();
