@@ -18,7 +18,7 @@ enum {
     RETRY_BACKOFF_MAX_MS = 10000, /* a master at a fixed address may be back at any moment */
     AUTHENTICATION_TIMEOUT_MIN_MS = 5000,
     AUTHENTICATION_TIMEOUT_MAX_MS = 60000,
-    TEARDOWN_MS = 500, /* for the last call to leave */
+    TEARDOWN_MS = 500,
 };
 
 static void on_deadline(uv_timer_t *t);
@@ -351,7 +351,7 @@ void driver_close(struct driver *d, bool failover, void (*cb)(void *arg), void *
     enter(d, MOVE_END);
     uv_timer_stop(&d->local_timer);
     if (teardown)
-        uv_timer_start(&d->timer, on_torn_down, TEARDOWN_MS, 0);
+        uv_timer_start(&d->timer, on_torn_down, (uint64_t)or_default(d->c.timing.teardown, TEARDOWN_MS), 0);
     else
         close_now(d);
 }

@@ -28,6 +28,7 @@ struct driver_timing {
                               s */
     int64_t authentication_timeout_min; /* 5 s: an unanswered attempt ends after at least this */
     int64_t authentication_timeout_max; /* 1 min: and after at most this */
+    int64_t teardown;                   /* 0.5 s: how long the last call of all may take to leave */
 };
 
 struct driver_config {

@@ -3,6 +3,7 @@
 #include "core/err.h"
 #include "mesos/proto.h"
 #include "test/lib/mesos_offers.h"
+#include "test/lib/peer.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -13,8 +14,6 @@
 
 #include "mesos/messages.pb-c.h"
 #include "mesos/scheduler.pb-c.h"
-
-enum { DEADLINE_MS = 10000 };
 
 /* ---------------- the trace: calls ---------------- */
 
@@ -172,27 +171,10 @@ static size_t count_lines(const char *text, size_t n)
     return lines;
 }
 
-static void sleep_a_little(uv_timer_t *t)
-{
-    (void)t;
-}
-
-/* One pass of the loop, which waits for at most 10 ms. */
-static void run_once(struct test_master *m)
-{
-    uv_timer_t t;
-    uv_timer_init(&m->loop, &t);
-    uv_timer_start(&t, sleep_a_little, 10, 0);
-    uv_run(&m->loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&t, NULL);
-    uv_run(&m->loop, UV_RUN_NOWAIT);
-}
-
 void test_master_expect(struct test_master *m, const char *lines)
 {
     size_t want = count_lines(lines, strlen(lines));
-    uint64_t deadline = uv_hrtime() / 1000000 + DEADLINE_MS;
-    while (count_lines((char *)m->trace.data, m->trace.len) < want && uv_hrtime() / 1000000 < deadline) run_once(m);
+    (void)RUN_UNTIL(&m->loop, count_lines((char *)m->trace.data, m->trace.len) >= want);
     assert_string_equal(buf_cstr(&m->trace), lines);
     buf_reset(&m->trace);
 }
@@ -203,9 +185,7 @@ void test_master_settle(struct test_master *m)
     const struct stat *seen = stats_int(m->stats, "mesos_scheduler_event_UNKNOWN");
     int64_t before = stat_get(seen);
     test_master_send_bytes(m, "mesos.internal.SettleMessage", NULL, 0);
-    uint64_t deadline = uv_hrtime() / 1000000 + DEADLINE_MS;
-    while (stat_get(seen) == before && uv_hrtime() / 1000000 < deadline) run_once(m);
-    assert_int_equal(stat_get(seen), before + 1);
+    assert_true(RUN_UNTIL(&m->loop, stat_get(seen) > before));
 }
 
 void test_master_expect_nothing(struct test_master *m)
@@ -248,6 +228,7 @@ static void start_driver(struct test_master *m, const struct driver_config *give
     if (!c.framework.name.p) c.framework.name = STR("test");
     if (!c.timing.registration_backoff) c.timing.registration_backoff = 60000;
     if (!c.timing.retry_backoff) c.timing.retry_backoff = 1;
+    if (!c.timing.teardown) c.timing.teardown = 20;
     assert_int_equal(driver_new(&c, &m->driver), 0);
 }
 
@@ -272,9 +253,7 @@ static void on_closed(void *arg)
 
 static void run_until_closed(struct test_master *m)
 {
-    uint64_t deadline = uv_hrtime() / 1000000 + DEADLINE_MS;
-    while (!m->closed && uv_hrtime() / 1000000 < deadline) run_once(m);
-    assert_true(m->closed);
+    assert_true(RUN_UNTIL(&m->loop, m->closed));
     m->closed = false;
 }
 

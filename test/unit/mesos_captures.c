@@ -17,6 +17,7 @@
 #include "core/store.h"
 #include "mesos/proto.h"
 #include "test/lib/mesos_master.h"
+#include "test/lib/peer.h"
 
 #include <cjson/cJSON.h>
 #include <openssl/evp.h>
@@ -290,9 +291,7 @@ static void settle(struct replay *r)
 
 static struct call next_call(struct replay *r)
 {
-    uint64_t deadline = uv_hrtime() + 10000000000;
-    while (r->n_calls == 0 && uv_hrtime() < deadline) uv_run(&r->m.loop, UV_RUN_ONCE);
-    assert_true(r->n_calls > 0);
+    assert_true(RUN_UNTIL(&r->m.loop, r->n_calls > 0));
     struct call c = r->calls[0];
     memmove(r->calls, r->calls + 1, --r->n_calls * sizeof(c));
     return c;
@@ -517,7 +516,7 @@ static void tear_down(struct replay *r)
     bool closed = false;
     driver_close(r->m.driver, false, on_closed, &closed);
     r->m.driver = NULL;
-    while (!closed) uv_run(&r->m.loop, UV_RUN_ONCE);
+    assert_true(RUN_UNTIL(&r->m.loop, closed));
 }
 
 /* Makes the driver do what the recorded scheduler wanted. False: it will not be seen on the wire. */
@@ -642,13 +641,13 @@ static void on_master_message(struct replay *r, const struct line *l)
     test_master_send_bytes(&r->m, l->name.p, l->body.p, l->body.n);
     r->m.master = master;
     if (dies) {
-        while (!memmem(r->m.trace.data, r->m.trace.len, "fatal:", 6)) uv_run(&r->m.loop, UV_RUN_ONCE);
+        assert_true(RUN_UNTIL(&r->m.loop, memmem(r->m.trace.data, r->m.trace.len, "fatal:", 6) != NULL));
         r->n_events = r->n_events_due;
         return;
     }
     settle(r);
     assert_int_equal(r->n_events, r->n_events_due);
-    while (disconnected && r->n_calls == 0) uv_run(&r->m.loop, UV_RUN_ONCE);
+    if (disconnected) assert_true(RUN_UNTIL(&r->m.loop, r->n_calls > 0));
 }
 
 /* ---- the scenarios ---- */
@@ -730,7 +729,7 @@ static void master_dies(struct replay *r)
 {
     r->n_events_due += driver_connected(r->m.driver);
     test_master_kill(&r->m);
-    while (r->n_events < r->n_events_due) uv_run(&r->m.loop, UV_RUN_ONCE);
+    assert_true(RUN_UNTIL(&r->m.loop, r->n_events == r->n_events_due));
     test_master_restart(&r->m);
 }
 
