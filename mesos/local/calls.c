@@ -228,52 +228,52 @@ static struct framework *expected(struct master *m, const struct upid *from, con
     return f && framework_connected(f) && upid_eq(&f->pid, from) ? f : NULL;
 }
 
-#define UNPACK(Type, type, body, n) Mesos__Internal__##Type *msg = mesos__internal__##type##__unpack(NULL, n, body)
-#define RELEASE(type)               mesos__internal__##type##__free_unpacked(msg, NULL)
-
 static void old_register(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(RegisterFrameworkMessage, register_framework_message, body, n);
+    Mesos__Internal__RegisterFrameworkMessage *msg = mesos__internal__register_framework_message__unpack(NULL, n, body);
     if (!msg) return;
     if (msg->framework->id && msg->framework->id->value[0]) {
         framework_error(m, from, "Registering with 'id' already set");
     } else {
         framework_subscribe(m, from, msg->framework, false, NULL, 0);
     }
-    RELEASE(register_framework_message);
+    mesos__internal__register_framework_message__free_unpacked(msg, NULL);
 }
 
 static void old_reregister(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(ReregisterFrameworkMessage, reregister_framework_message, body, n);
+    Mesos__Internal__ReregisterFrameworkMessage *msg =
+        mesos__internal__reregister_framework_message__unpack(NULL, n, body);
     if (!msg) return;
     if (!msg->framework->id || !msg->framework->id->value[0]) {
         framework_error(m, from, "Re-registering without an 'id'");
     } else {
         framework_subscribe(m, from, msg->framework, msg->failover, NULL, 0);
     }
-    RELEASE(reregister_framework_message);
+    mesos__internal__reregister_framework_message__free_unpacked(msg, NULL);
 }
 
 static void old_unregister(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(UnregisterFrameworkMessage, unregister_framework_message, body, n);
+    Mesos__Internal__UnregisterFrameworkMessage *msg =
+        mesos__internal__unregister_framework_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     if (f) framework_teardown(m, f);
-    RELEASE(unregister_framework_message);
+    mesos__internal__unregister_framework_message__free_unpacked(msg, NULL);
 }
 
 static void old_deactivate(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(DeactivateFrameworkMessage, deactivate_framework_message, body, n);
+    Mesos__Internal__DeactivateFrameworkMessage *msg =
+        mesos__internal__deactivate_framework_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     if (f) framework_deactivate(m, f, true);
-    RELEASE(deactivate_framework_message);
+    mesos__internal__deactivate_framework_message__free_unpacked(msg, NULL);
 }
 
 static void old_launch(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(LaunchTasksMessage, launch_tasks_message, body, n);
+    Mesos__Internal__LaunchTasksMessage *msg = mesos__internal__launch_tasks_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     if (f && !msg->n_tasks) call_decline(m, msg->offer_ids, msg->n_offer_ids, msg->filters);
     if (f && msg->n_tasks) {
@@ -286,39 +286,40 @@ static void old_launch(struct master *m, const struct upid *from, const void *bo
         op.launch = &launch;
         call_accept(m, f, msg->offer_ids, msg->n_offer_ids, &list, 1, msg->filters);
     }
-    RELEASE(launch_tasks_message);
+    mesos__internal__launch_tasks_message__free_unpacked(msg, NULL);
 }
 
 static void old_revive(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(ReviveOffersMessage, revive_offers_message, body, n);
+    Mesos__Internal__ReviveOffersMessage *msg = mesos__internal__revive_offers_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     if (f) call_revive(m, f, msg->roles, msg->n_roles);
-    RELEASE(revive_offers_message);
+    mesos__internal__revive_offers_message__free_unpacked(msg, NULL);
 }
 
 static void old_kill(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(KillTaskMessage, kill_task_message, body, n);
+    Mesos__Internal__KillTaskMessage *msg = mesos__internal__kill_task_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     Mesos__Scheduler__Call__Kill kill = MESOS__SCHEDULER__CALL__KILL__INIT;
     if (f) kill.task_id = msg->task_id;
     if (f) call_kill(m, f, &kill);
-    RELEASE(kill_task_message);
+    mesos__internal__kill_task_message__free_unpacked(msg, NULL);
 }
 
 static void old_acknowledge(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(StatusUpdateAcknowledgementMessage, status_update_acknowledgement_message, body, n);
+    Mesos__Internal__StatusUpdateAcknowledgementMessage *msg =
+        mesos__internal__status_update_acknowledgement_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     if (f && validate_uuid(msg->uuid.data, msg->uuid.len))
         acknowledge(m, f, msg->slave_id->value, msg->task_id->value, msg->uuid.data);
-    RELEASE(status_update_acknowledgement_message);
+    mesos__internal__status_update_acknowledgement_message__free_unpacked(msg, NULL);
 }
 
 static void old_reconcile(struct master *m, const struct upid *from, const void *body, size_t n)
 {
-    UNPACK(ReconcileTasksMessage, reconcile_tasks_message, body, n);
+    Mesos__Internal__ReconcileTasksMessage *msg = mesos__internal__reconcile_tasks_message__unpack(NULL, n, body);
     struct framework *f = msg ? expected(m, from, msg->framework_id) : NULL;
     struct arena mem = { 0 };
     Mesos__Scheduler__Call__Reconcile r = MESOS__SCHEDULER__CALL__RECONCILE__INIT;
@@ -332,7 +333,7 @@ static void old_reconcile(struct master *m, const struct upid *from, const void 
     }
     if (f) call_reconcile(m, f, &r);
     arena_release(&mem);
-    RELEASE(reconcile_tasks_message);
+    mesos__internal__reconcile_tasks_message__free_unpacked(msg, NULL);
 }
 
 static void new_call(struct master *m, const struct upid *from, const void *body, size_t n)

@@ -3,6 +3,7 @@
 #include "core/err.h"
 #include "core/limits.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -103,7 +104,10 @@ static void time_is_up(struct timer *t, void *arg)
 static void hold(struct faults *f, bool incoming, bool reorder, const struct upid *peer, struct str name,
                  const void *body, size_t n, int64_t until_ms)
 {
-    if (f->n_held == LIMIT_LOCAL_HELD_MESSAGES) let_go(f->held);
+    if (f->n_held == LIMIT_LOCAL_HELD_MESSAGES) {
+        assert(f->held);
+        let_go(f->held);
+    }
     struct held *h = xcalloc(1, sizeof *h);
     h->f = f;
     h->incoming = incoming;

@@ -12,6 +12,8 @@
 enum { MIN_CPUS_MILLI = 10, MIN_MEM_MILLI = 32000 };
 /* Agents and revivals of one moment are answered by one message. */
 enum { PROMPT_MS = 2 };
+/* So many frameworks get offers of one agent in turn; more than any test has. */
+enum { FRAMEWORKS_MAX = 256 };
 
 static const double DEFAULT_REFUSE_S = 5, MAX_REFUSE_S = 365.0 * 86400;
 
@@ -215,14 +217,14 @@ static uint32_t sorted(struct master *m, const struct agent *a, struct framework
     return n;
 }
 
-/* An offer that has been made but not sent: the fresh ones of a framework are the tail of its list. */
+/* Offers that are made here are sent later: the fresh ones of a framework are the tail of its list. */
 static void allocate_agent(struct master *m, struct agent *a)
 {
-    struct framework *v[256];
+    struct framework *v[FRAMEWORKS_MAX];
     int64_t until = INT64_MAX;
     bool any = false;
     refusals_expire(m, a);
-    uint32_t n = sorted(m, a, v, sizeof v / sizeof *v);
+    uint32_t n = sorted(m, a, v, FRAMEWORKS_MAX);
     for (uint32_t i = 0; i < n && a->free.n; i++) {
         if (a->has_gpus && !(v[i]->capabilities & CAN_GPUS)) continue;
         for (uint32_t j = 0; j < v[i]->n_roles_live && a->free.n; j++)

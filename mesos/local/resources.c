@@ -33,10 +33,10 @@ struct res_table *res_table_new(void)
 void res_table_free(struct res_table *t)
 {
     if (!t) return;
-    struct kind_entry *e, *next;
-    HASH_ITER(hh, t->kinds, e, next)
-    {
-        HASH_DEL(t->kinds, e);
+    struct kind_entry *e = t->kinds, *next;
+    HASH_CLEAR(hh, t->kinds);
+    for (; e; e = next) {
+        next = e->hh.next;
         mesos__resource__free_unpacked(e->kind.post, NULL);
         mesos__resource__free_unpacked(e->kind.pre, NULL);
         free(e->key);
@@ -514,7 +514,7 @@ void res_text(const struct res *r, const char *allocated, struct buf *out)
 void res_text_proto(const Mesos__Resource *p, struct buf *out)
 {
     kind_text(p, p->allocation_info ? p->allocation_info->role : NULL, out);
-    if (p->scalar) scalar_text(res_milli(p->scalar->value), out);
+    if (p->type == MESOS__VALUE__TYPE__SCALAR) scalar_text(p->scalar ? res_milli(p->scalar->value) : 0, out);
     if (p->ranges) buf_addc(out, '[');
     for (size_t i = 0; p->ranges && i < p->ranges->n_range; i++)
         buf_addf(out, "%s%llu-%llu", i ? ", " : "", (unsigned long long)p->ranges->range[i]->begin,

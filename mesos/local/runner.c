@@ -280,16 +280,22 @@ static const char *refusal(const Mesos__TaskInfo *info, int *ret_reason)
     return "Executor terminated"; /* the real command executor aborts */
 }
 
+/* The task's own stderr says why; to the scheduler it looks like what a real agent reports, whose helper has failed. */
+static void spawn_failed(struct run *run, const char *why)
+{
+    int fd = open_output(run, "stderr");
+    if (fd >= 0) dprintf(fd, "Failed to launch command '%s': %s\n", run->argv[0], why);
+    if (fd >= 0) close(fd);
+    report(run, MESOS__TASK_STATE__TASK_RUNNING, -1, NULL);
+    report(run, MESOS__TASK_STATE__TASK_FAILED, -1, "Command exited with status 1");
+    finish(run);
+}
+
 static void start(struct run *run)
 {
-    report(run, MESOS__TASK_STATE__TASK_STARTING, -1, NULL);
     int rc = spawn(run);
     if (rc) {
-        struct buf why = { 0 };
-        buf_addf(&why, "Failed to launch command: %s", uv_strerror(rc));
-        report(run, MESOS__TASK_STATE__TASK_FAILED, -1, buf_cstr(&why));
-        buf_release(&why);
-        finish(run);
+        spawn_failed(run, uv_strerror(rc));
         return;
     }
     run->running = true;
@@ -300,6 +306,7 @@ static void start(struct run *run)
 static void on_start(uv_timer_t *timer)
 {
     struct run *run = timer->data;
+    if (!run->killed) report(run, MESOS__TASK_STATE__TASK_STARTING, -1, NULL);
     if (run->killed) {
         report(run, MESOS__TASK_STATE__TASK_KILLED, MESOS__TASK_STATUS__REASON__REASON_TASK_KILLED_DURING_LAUNCH,
                "Killed before delivery to the executor");

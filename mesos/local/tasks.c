@@ -225,6 +225,8 @@ struct status_parts {
     Mesos__TaskID task;
     Mesos__ExecutorID executor;
     Mesos__TimeInfo unreachable;
+    Mesos__ContainerID container_id;
+    Mesos__ContainerStatus container;
     Mesos__TaskStatus status;
     Mesos__Internal__StatusUpdate update;
     Mesos__Internal__StatusUpdateMessage message;
@@ -262,6 +264,17 @@ static void status_agent(struct status_parts *p, const char *agent_id, const cha
     if (executor_id) p->update.executor_id = p->status.executor_id = &p->executor;
 }
 
+/* Where a command runs: the container's id is the name of its sandbox. */
+static void status_container(struct status_parts *p, const struct task *t)
+{
+    if (!t->run_path) return;
+    mesos__container_id__init(&p->container_id);
+    mesos__container_status__init(&p->container);
+    p->container_id.value = strrchr(t->run_path, '/') + 1;
+    p->container.container_id = &p->container_id;
+    p->status.container_status = &p->container;
+}
+
 static void status_why(struct status_parts *p, Mesos__TaskStatus__Source source, int reason, const char *message)
 {
     p->status.has_source = true;
@@ -295,6 +308,7 @@ static void forward(struct master *m, struct task *t, const struct update *u)
     status_init(&p, f, t->id, u->state, u->timestamp);
     status_agent(&p, t->agent->id, t->executor_id);
     status_why(&p, u->source, u->reason, u->message);
+    status_container(&p, t);
     p.status.has_uuid = p.update.has_uuid = true;
     p.status.uuid = p.update.uuid = (ProtobufCBinaryData){ sizeof u->uuid, (uint8_t *)u->uuid };
     p.update.has_latest_state = true;
@@ -410,7 +424,10 @@ void master_task_event(struct master *m, struct task *t, Mesos__TaskState state,
         t->run = NULL;
         leave_executor(m, t);
     }
-    push_update(m, t, state, MESOS__TASK_STATUS__SOURCE__SOURCE_EXECUTOR, reason, message);
+    /* A reason is what the agent has to say, not the executor. */
+    push_update(m, t, state,
+                reason >= 0 ? MESOS__TASK_STATUS__SOURCE__SOURCE_SLAVE : MESOS__TASK_STATUS__SOURCE__SOURCE_EXECUTOR,
+                reason, message);
 }
 
 void task_missing(struct master *m, struct task *t)
