@@ -65,6 +65,9 @@
 #define LIMIT_STEP_PLACED_TASKS 500
 #define LIMIT_STEP_TIMERS 1000
 
+/* The quorum size of the log; twice as many replicas, less one, may take part. */
+#define LIMIT_LOG_QUORUM 16
+
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255
 
