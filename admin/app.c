@@ -161,11 +161,24 @@ static void gather_statuses(struct app *a, struct sched_event ev)
     }
 }
 
+/* Nothing but its being active: the loop then polls without waiting. */
+static void on_go_on(uv_idle_t *i)
+{
+    (void)i;
+}
+
 /* What one pass has gathered leaves before the loop waits again. */
 static void on_pass(uv_prepare_t *p)
 {
     struct app *a = p->data;
-    if (!a->stopping) step_statuses(a);
+    if (!a->stopping) {
+        step_statuses(a);
+        if (pipeline_releasable(a->pipeline)) pipeline_durable(a->pipeline, stream_durable(a->stream));
+    }
+    if (!a->stopping && pipeline_releasable(a->pipeline))
+        uv_idle_start(&a->go_on, on_go_on);
+    else
+        uv_idle_stop(&a->go_on);
     logsink_flush();
 }
 
@@ -403,6 +416,7 @@ static void start_handles(struct app *a)
         uv_timer_init(a->loop, &a->timers[i]);
         a->timers[i].data = a;
     }
+    uv_idle_init(a->loop, &a->go_on);
     uv_prepare_init(a->loop, &a->pass);
     a->pass.data = a;
     uv_prepare_start(&a->pass, on_pass);
@@ -499,6 +513,7 @@ static void close_handles(struct app *a)
     for (int i = 0; i < TIMER_COUNT; i++)
         if (i != TIMER_STOP) uv_close((uv_handle_t *)&a->timers[i], NULL);
     uv_close((uv_handle_t *)&a->pass, NULL);
+    uv_close((uv_handle_t *)&a->go_on, NULL);
     uv_close((uv_handle_t *)&a->sigint, NULL);
     uv_close((uv_handle_t *)&a->sigterm, NULL);
     looplag_stop(&a->lag);

@@ -78,6 +78,7 @@ struct app {
 
     uv_timer_t timers[TIMER_COUNT];
     uv_prepare_t pass; /* before the loop waits */
+    uv_idle_t go_on;   /* active while there is more to release */
     struct statuses statuses;
     uv_signal_t sigint, sigterm;
     uv_getaddrinfo_t resolve;

@@ -17,6 +17,7 @@ struct pipeline {
     struct pipeline_config c;
     struct held *first, **last;
     size_t n_held, n_commands;
+    uint64_t durable;
     bool releasing, stepping;
     struct stat *held_stat, *commands_stat;
 };
@@ -67,27 +68,44 @@ static void count(struct pipeline *p, const struct held *h, int sign)
     stat_set(p->commands_stat, (int64_t)p->n_commands);
 }
 
-static void carry_out(struct pipeline *p, struct held *h)
+/* The work that an effect is, roughly: a launch builds a message per task. */
+static uint32_t weight(const struct effect *e)
 {
+    return e->type == EFFECT_LAUNCH ? e->launch.n_tasks : 1;
+}
+
+/* Gives the work done. */
+static uint32_t carry_out(struct pipeline *p, struct held *h)
+{
+    uint32_t work = 1;
     for (uint32_t i = 0; i < h->update.n_effects; i++) {
         const struct effect *e = &h->update.effects[i];
         if (e->type == EFFECT_REPLY)
             p->c.reply(e->reply.cookie, e->reply.response, h, p->c.arg);
         else
             p->c.effect(e, p->c.arg);
+        work += weight(e);
     }
+    return work;
+}
+
+bool pipeline_releasable(const struct pipeline *p)
+{
+    return p->first && p->first->after <= p->durable;
 }
 
 void pipeline_durable(struct pipeline *p, uint64_t durable)
 {
-    if (p->releasing) return; /* the outer call goes on until nothing is left */
+    assert(durable >= p->durable);
+    p->durable = durable;
+    if (p->releasing) return; /* the outer call goes on */
     p->releasing = true;
-    while (p->first && p->first->after <= durable) {
+    for (uint32_t work = 0; pipeline_releasable(p) && work < LIMIT_RELEASE_WORK;) {
         struct held *h = p->first;
         p->first = h->next;
         if (!p->first) p->last = &p->first;
         count(p, h, -1);
-        carry_out(p, h);
+        work += carry_out(p, h);
         held_unpin(h);
     }
     p->releasing = false;

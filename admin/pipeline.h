@@ -39,8 +39,11 @@ void pipeline_free(struct pipeline *p);
 
 /* Stamps ev with the time, steps, and releases what is durable already. Returns the index that its effects wait for. */
 uint64_t pipeline_step(struct pipeline *p, struct sched_event *ev);
-/* Everything up to this index is durable. */
+/* Everything up to this index is durable; it never sinks. Releases what waits for it, but about LIMIT_RELEASE_WORK
+ * effects at most, so as not to hold the loop up: while pipeline_releasable(), it is to be called again, a pass of the
+ * loop later. */
 void pipeline_durable(struct pipeline *p, uint64_t durable);
+bool pipeline_releasable(const struct pipeline *p);
 
 /* False: LIMIT_PENDING_COMMANDS commands wait already and the next one is to be refused. */
 bool pipeline_has_room(const struct pipeline *p);

@@ -62,7 +62,7 @@
 
 /* Work of one step of the scheduler; what is left is due at once in the next one, so that the loop stays free. (Placed
  * tasks: up to twice as many to fill the last offer's share.) */
-#define LIMIT_STEP_PLACED_TASKS 500
+#define LIMIT_STEP_PLACED_TASKS 100
 #define LIMIT_STEP_TIMERS 1000
 
 /* The quorum size of the log; twice as many replicas, less one, may take part. */
@@ -78,6 +78,9 @@
 /* Answers above this many tasks are encoded, and bodies above this many bytes compressed, off the loop. */
 #define LIMIT_INLINE_ANSWER_TASKS 200
 #define LIMIT_INLINE_GZIP_BYTES (32u << 10)
+
+/* Effects that are carried out in one pass of the loop. */
+#define LIMIT_RELEASE_WORK 200
 
 /* Status updates that are stepped together: few enough not to hold the loop up. */
 #define LIMIT_STATUS_BATCH 200

@@ -184,8 +184,11 @@ static void test_room_for_commands(void **state)
     command(f, 9, "getTierConfigs", "{}");
     assert_false(pipeline_has_room(f->pipeline));
     pipeline_durable(f->pipeline, f->appended);
-    assert_int_equal(f->n_replies, LIMIT_PENDING_COMMANDS);
     assert_true(pipeline_has_room(f->pipeline));
+    /* No more leaves at once than keeps the loop answering. */
+    assert_true(f->n_replies > 0 && f->n_replies <= LIMIT_RELEASE_WORK);
+    while (pipeline_releasable(f->pipeline)) pipeline_durable(f->pipeline, f->appended);
+    assert_int_equal(f->n_replies, LIMIT_PENDING_COMMANDS);
 }
 
 /* An answer that is still being encoded outlives the pipeline's own interest in it. */
