@@ -81,7 +81,9 @@ static void arm_sched_timer(void *arg)
 {
     struct app *a = arg;
     int64_t wait = sched_timeout(a->sched) - app_now_ms(NULL);
-    if (wait < 0) wait = 0;
+    /* uv runs a timer of 0 that is set in a timer's callback in the same pass: work without end would starve all else.
+     */
+    if (wait < 1) wait = 1;
     if (wait > SCHED_TIMER_MAX_MS) wait = SCHED_TIMER_MAX_MS;
     start_timer(a, TIMER_SCHED, on_sched_timer, wait, 0);
 }

@@ -306,6 +306,11 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
         return;
     } else if (!c->last) {
         take_bytes(c, b->base, (size_t)n);
+        /* uv would go on reading at once, up to 32 buffers: others first. */
+        if ((size_t)n == b->len && !c->closing) {
+            c->had_turn = true;
+            server_later(c->server, c);
+        }
     }
     conn_update(c);
 }
@@ -321,9 +326,10 @@ static void answer_expect(struct http_conn *c)
 static enum http_wait waits_for(const struct http_conn *c)
 {
     if (c->is_writing) return WAIT_WRITE;
-    if (c->is_reading && c->current)
+    bool reading = c->is_reading || c->had_turn;
+    if (reading && c->current)
         return c->server->cfg.bare_request_ms && http_parser_is_bare(&c->parser) ? WAIT_BARE : WAIT_REQUEST;
-    return c->requests || !c->is_reading ? WAIT_NONE : WAIT_IDLE;
+    return c->requests || !reading ? WAIT_NONE : WAIT_IDLE;
 }
 
 /* A wait that goes on keeps its time, but for an idle one: each request begins it anew. */
@@ -358,7 +364,7 @@ void conn_update(struct http_conn *c)
         finish(c);
         return;
     }
-    set_reading(c, !c->got_eof && !c->stash.len && (c->last || takes_requests(c)));
+    set_reading(c, !c->got_eof && !c->had_turn && !c->stash.len && (c->last || takes_requests(c)));
     update_wait(c);
 }
 

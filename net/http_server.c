@@ -80,6 +80,7 @@ static void on_idle(uv_idle_t *h)
     for (unsigned n = s->n_later; n && s->later; n--) {
         struct http_conn *c = s->later;
         server_not_later(s, c);
+        c->had_turn = false;
         conn_update(c);
     }
     if (!s->later) uv_idle_stop(h);

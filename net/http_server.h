@@ -75,6 +75,7 @@ struct http_conn {
     unsigned corked;  /* output is collected while > 0 */
     bool is_later;
     bool is_reading;
+    bool had_turn; /* has read a full buffer in this pass: it goes on in the next */
     bool is_writing;
     bool got_eof;
     bool last;      /* no further request will be taken */
