@@ -172,14 +172,19 @@ static int open_port(struct wire *w, struct buf *err)
 
 static int open_work_dir(struct wire *w, struct buf *err)
 {
-    char made[] = "/tmp/mesos-local.XXXXXX";
-    const char *path = w->options.work_dir ? w->options.work_dir : mkdtemp(made);
-    if (path) mkdir(path, 0755); /* that it exists is fine; all else shows below */
-    char *real = path ? realpath(path, NULL) : NULL;
+    char own[64];
+    const char *path = w->options.work_dir;
+    if (!path) {
+        snprintf(own, sizeof own, "/tmp/mesos-local.%d.%llx", (int)getpid(), (unsigned long long)w->clock_base_ms);
+        path = own;
+    }
+    /* An own folder must be new; that the user's exists is fine, and all else shows below. */
+    bool made = mkdir(path, 0755) == 0;
+    char *real = made || w->options.work_dir ? realpath(path, NULL) : NULL;
     int n = real ? snprintf(w->work_dir, sizeof w->work_dir, "%s", real) : -1;
     free(real);
     if (n > 0 && (size_t)n < sizeof w->work_dir) return 0;
-    buf_addf(err, "cannot use the work folder %s", path ? path : "below /tmp");
+    buf_addf(err, "cannot use the work folder %s", path);
     return ERR_IO;
 }
 
