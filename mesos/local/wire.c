@@ -246,6 +246,8 @@ static void free_parts(struct wire *w)
 {
     authn_free(w->authn);
     faults_free(w->faults);
+    /* A folder of its own that nothing was put into isn't left behind. */
+    if (!w->options.work_dir && w->work_dir[0]) rmdir(w->work_dir);
     timerq_release(&w->timers);
     buf_release(&w->scratch);
 }
