@@ -79,7 +79,7 @@ static void disconnection_drops_offers(void **state)
     struct rig r;
     rig_init(&r, NULL);
     rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_step(&r, &(struct sched_event){ .type = EV_DISCONNECTED });
+    rig_disconnect(&r);
     assert_int_equal(stat_get(stats_int(r.stats, "framework_registered")), 0);
     rig_create(&r, "j", 1, "");
     rig_run(&r, MINUTE / 2);
