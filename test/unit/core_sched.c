@@ -191,6 +191,21 @@ static void only_updates_with_uuid_are_acknowledged(void **state)
     rig_release(&r);
 }
 
+/* Both kills leave before the first acknowledgement, whatever caused them first. */
+static void effects_leave_in_their_order(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, NULL);
+    struct status_update u[2] = { { .task_id = STR("x"), .state = RIG_RUNNING, .source = 2, .reason = -1 },
+                                  { .task_id = STR("y"), .state = RIG_RUNNING, .source = 2, .reason = -1 } };
+    u[0].has_uuid = u[1].has_uuid = true;
+    u[0].timestamp_ms = u[1].timestamp_ms = -1;
+    rig_step(&r, &(struct sched_event){ .type = EV_STATUS, .status = { u, 2 } });
+    rig_expect(&r, "kill t0\nkill t1\nack t0\nack t1\n");
+    rig_release(&r);
+}
+
 static void messages_of_updates(void **state)
 {
     (void)state;
@@ -645,6 +660,7 @@ int main(void)
         T(ended_tasks_that_live_are_killed),
         T(repeated_updates_change_nothing),
         T(only_updates_with_uuid_are_acknowledged),
+        T(effects_leave_in_their_order),
         T(messages_of_updates),
         T(partition_without_policy_is_lost_at_once),
         T(partition_policy_waits_or_stays),
