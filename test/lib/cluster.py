@@ -1,14 +1,17 @@
-"""Starts real processes for tests and benchmarks: mesos-local and one scheduler on loopback, in a folder of their own.
+"""Starts real processes for tests and benchmarks: mesos-local and schedulers on loopback, in a folder of their own.
 
     with Cluster(agents=2) as c:
         c.rpc("createJob", description={...})
         c.scheduler.kill9()
         c.scheduler.start()
 
+With schedulers=3 there are c.schedulers, a real ZooKeeper c.zk and the other functions go to whoever leads (c.leader()).
+
 $BUILD is the build to test (build/asan under `make test`). Everything that was started is stopped at the end; what the processes
 wrote is printed when a test fails to start them.
 """
 import ctypes
+import http.client
 import json
 import os
 import shutil
@@ -121,13 +124,38 @@ class Master(Process):
             return r.read()
 
 
+class ZooKeeper(Process):
+    """Debian's, with data that outlives kill9() and start()."""
+
+    def __init__(self, directory):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        config = os.path.join(directory, "zoo.cfg")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(f"tickTime=200\ndataDir={directory}/zookeeper\nclientPort={self.port}\n"
+                    "clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n"
+                    "4lw.commands.whitelist=*\nmaxSessionTimeout=60000\n")
+        super().__init__("zookeeper", ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp",
+                                       "/usr/share/java/zookeeper.jar",
+                                       "org.apache.zookeeper.server.quorum.QuorumPeerMain", config], directory)
+
+    def ok(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
+            s.sendall(b"ruok")
+            return s.recv(4) == b"imok"
+
+    def start(self):
+        self.spawn()
+        self.wait_ready(self.ok)
+
+
 class Scheduler(Process):
-    def __init__(self, build, directory, master, flags, env):
+    def __init__(self, build, directory, master, flags, env, number=""):
         self.http_port, self.libprocess_port = free_port(), free_port()
         argv = [f"{build}/aurora-scheduler", "-cluster_name=test", "-ip=127.0.0.1", "-hostname=127.0.0.1",
                 f"-http_port={self.http_port}", f"-mesos_master_address={master}",
-                f"-native_log_file_path={directory}/log", f"-backup_dir={directory}/backups"]
-        super().__init__("aurora-scheduler", argv + flags, directory,
+                f"-native_log_file_path={directory}/log{number}", f"-backup_dir={directory}/backups{number}"]
+        super().__init__(f"aurora-scheduler{number}", argv + flags, directory,
                          dict({"LIBPROCESS_IP": "127.0.0.1", "LIBPROCESS_PORT": str(self.libprocess_port)}, **(env or {})))
 
     def start(self, active=True):
@@ -138,6 +166,26 @@ class Scheduler(Process):
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=60) as r:
             return r.read()
+
+    def request(self, method, path, body=None, headers=None, seconds=30):
+        """An answer as it is: status, headers, body."""
+        conn = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=seconds)
+        try:
+            conn.request(method, path, body, headers or {})
+            r = conn.getresponse()
+            return r.status, r.headers, r.read()
+        finally:
+            conn.close()
+
+    @property
+    def alive(self):
+        return self.popen is not None and self.popen.poll() is None
+
+    def leads(self):
+        try:
+            return self.alive and self.request("GET", "/leaderhealth", seconds=2)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
     def vars(self):
         return json.loads(self.get("/vars.json"))
@@ -155,19 +203,26 @@ class Scheduler(Process):
 
 class Cluster:
     def __init__(self, build=None, agents=1, simulate=False, agent_resources=None, flags=(), master_flags=(), env=None,
-                 start=True):
+                 start=True, schedulers=1, quorum=None, session_ms=2000):
         self.build = os.path.abspath(build or os.environ["BUILD"])
         self.dir = tempfile.mkdtemp(prefix="aurora-test-")
         port = free_port()
         self.master = Master(self.build, self.dir, port, agents, simulate, agent_resources, list(master_flags))
-        self.scheduler = Scheduler(self.build, self.dir, f"127.0.0.1:{port}", list(flags), env)
+        self.zk = ZooKeeper(self.dir) if schedulers > 1 else None
+        flags = list(flags)
+        if self.zk:
+            flags += [f"-zk_endpoints={self.zk.address}", f"-zk_session_timeout={session_ms}ms",
+                      "-serverset_path=/aurora/scheduler", "-native_log_zk_group_path=/aurora/log",
+                      f"-native_log_quorum_size={quorum or schedulers // 2 + 1}"]
+        self.schedulers = [Scheduler(self.build, self.dir, f"127.0.0.1:{port}", flags, env, str(i) if self.zk else "")
+                           for i in range(schedulers)]
+        self.scheduler = self.schedulers[0]
         self.autostart = start
 
     def __enter__(self):
         try:
             if self.autostart:
-                self.master.start()
-                self.scheduler.start()
+                self.start()
         except BaseException:
             self.close()
             raise
@@ -176,10 +231,28 @@ class Cluster:
     def __exit__(self, *exc):
         self.close()
 
+    def start(self):
+        self.master.start()
+        if self.zk:
+            self.zk.start()
+        for s in self.schedulers:
+            s.start(active=not self.zk)
+        if self.zk:
+            self.leader()
+
+    def leader(self, seconds=60):
+        """The scheduler that leads, once there is one; c.scheduler and the calls below mean it from now on."""
+        self.scheduler = wait_until(lambda: next((s for s in self.schedulers if s.leads()), None), seconds, pause=0.02,
+                                    what="a scheduler leads")
+        return self.scheduler
+
+    def followers(self):
+        return [s for s in self.schedulers if s is not self.scheduler]
+
     def close(self):
-        for p in (self.scheduler, self.master):
-            if p.popen is not None and p.popen.poll() is None:
-                p.kill9() if p is self.scheduler else p.stop()
+        for p in (*self.schedulers, self.master, self.zk):
+            if p is not None and p.popen is not None and p.popen.poll() is None:
+                p.stop() if p is self.master else p.kill9()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def rpc(self, method, **args):
