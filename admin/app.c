@@ -18,8 +18,6 @@
 
 /* An orderly end has this long; then the process just ends, which is as safe as kill -9 is. */
 #define STOP_TIMEOUT_MS 5000
-/* How long a lost or unresolved master is left alone before its address is looked up again. */
-#define MASTER_RETRY_MS 1000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
 /* Free memory that malloc may keep for the next burst, and how often it is looked at, in ticks of the statistics. */
@@ -143,6 +141,7 @@ static void check_registered(struct app *a)
     if (stream_durable(a->stream) < a->registered_after) return;
     uv_timer_stop(&a->timers[TIMER_REGISTRATION]);
     enter(a, LIFECYCLE_ACTIVE);
+    if (a->lead) lead_advertise(a->lead);
 }
 
 static void step_statuses(struct app *a)
@@ -184,8 +183,6 @@ static void on_pass(uv_prepare_t *p)
     logsink_flush();
 }
 
-static void on_master_timer(uv_timer_t *t);
-
 static void on_driver_event(const struct sched_event *ev, void *arg)
 {
     struct app *a = arg;
@@ -199,12 +196,13 @@ static void on_driver_event(const struct sched_event *ev, void *arg)
     uint64_t after = pipeline_step(a->pipeline, &copy);
     if (ev->type == EV_REGISTERED) {
         stat_set(a->registered_stat, 1);
+        master_found(a->master);
         a->registered = true;
         a->registered_after = after;
         check_registered(a);
     } else if (ev->type == EV_DISCONNECTED) {
         stat_set(a->registered_stat, 0);
-        start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
+        master_lost(a->master);
     }
 }
 
@@ -213,38 +211,24 @@ static void on_driver_fatal(const char *why, void *arg)
     app_stop(arg, 1, why);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+static void on_master(const char *pid, void *arg)
 {
-    struct app *a = req->data;
-    a->resolving = false;
-    if (status == 0 && !a->stopping) {
-        char ip[INET_ADDRSTRLEN];
-        char pid[64];
-        const char *address = flag_text(a->flags, FLAG_mesos_master_address);
-        uv_ip4_name((struct sockaddr_in *)list->ai_addr, ip, sizeof(ip));
-        (void)snprintf(pid, sizeof(pid), "master@%s:%s", ip, strrchr(address, ':') + 1);
-        int rv = driver_set_master(a->driver, pid);
-        if (rv != 0) app_stop(a, 1, "the master's address is malformed");
-    } else if (!a->stopping) {
-        logline(LOG_WARN, "master_unresolved", "address=%s reason=\"%s\"",
-                flag_text(a->flags, FLAG_mesos_master_address), uv_strerror(status));
-        start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
-    }
-    uv_freeaddrinfo(list);
+    struct app *a = arg;
+    if (!a->stopping && driver_set_master(a->driver, pid) != 0) app_stop(a, 1, "the master's address is malformed");
 }
 
-/* The address is looked up before each try: a master that comes back may have another one. */
-static void on_master_timer(uv_timer_t *t)
+/* Sharing the election's session saves a connection, where the master's znodes are on the same servers. */
+static int start_master(struct app *a)
 {
-    struct app *a = t->data;
-    if (a->resolving || driver_connected(a->driver)) return;
-    char host[256];
-    const char *address = flag_text(a->flags, FLAG_mesos_master_address);
-    (void)snprintf(host, sizeof(host), "%.*s", (int)(strrchr(address, ':') - address), address);
-    struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
-    a->resolve.data = a;
-    a->resolving = uv_getaddrinfo(a->loop, &a->resolve, on_resolved, host, NULL, &hints) == 0;
-    if (!a->resolving) start_timer(a, TIMER_MASTER, on_master_timer, MASTER_RETRY_MS, 0);
+    const struct flags *f = a->flags;
+    struct master_config c = { .loop = a->loop,
+                               .address = flag_text(f, FLAG_mesos_master_address),
+                               .session = a->lead ? lead_session(a->lead) : NULL,
+                               .session_endpoints = flag_text(f, FLAG_zk_endpoints),
+                               .session_credentials = flag_text(f, FLAG_zk_digest_credentials),
+                               .on_master = on_master,
+                               .arg = a };
+    return master_new(&c, &a->master);
 }
 
 static int start_driver(struct app *a)
@@ -333,7 +317,6 @@ static void on_ready(void *arg)
     if (a->stopping) return;
     logline(LOG_INFO, "replayed", "tasks=%llu framework_id=%.*s",
             (unsigned long long)store_task_count(sched_store(a->sched)), STR_ARG(sched_framework_id(a->sched)));
-    enter(a, LIFECYCLE_LEADER_AWAITING_REGISTRATION);
     if (start_driver(a) != 0) {
         app_stop(a, 1, "the Mesos driver can't be started");
         return;
@@ -341,7 +324,10 @@ static void on_ready(void *arg)
     a->ready = true;
     struct sched_event ev = { .type = EV_LEADING };
     pipeline_step(a->pipeline, &ev);
-    start_timer(a, TIMER_MASTER, on_master_timer, 0, 0);
+    if (start_master(a) != 0) {
+        app_stop(a, 1, "flag -mesos_master_address: the servers can't be used");
+        return;
+    }
     start_timer(a, TIMER_REGISTRATION, on_registration_timeout, flag_ms(f, FLAG_max_registration_delay), 0);
     start_timer(a, TIMER_LEADING, on_leading_timeout, flag_ms(f, FLAG_max_leading_duration), 0);
     int64_t interval = flag_ms(f, FLAG_dlog_snapshot_interval);
@@ -379,6 +365,36 @@ static int open_storage(struct app *a, struct buf *err)
         .arg = a,
     };
     return stream_new(&sc, &a->stream);
+}
+
+/* ---------------- leadership ---------------- */
+
+static void on_elected(void *arg)
+{
+    struct app *a = arg;
+    if (a->stopping) return;
+    enter(a, LIFECYCLE_LEADER_AWAITING_REGISTRATION);
+    stream_start(a->stream);
+}
+
+/* Nothing is written from here on: the pipeline is not stepped any more, and what is queued is dropped. */
+static void on_over(int exit_status, const char *why, void *arg)
+{
+    app_stop(arg, exit_status, why);
+}
+
+static int open_leadership(struct app *a, struct buf *err)
+{
+    if (!settings_zookeeper(a->flags)) return 0;
+    struct lead_config c = { .loop = a->loop,
+                             .flags = a->flags,
+                             .host = a->settings->hostname.p,
+                             .port = a->http_port,
+                             .stats = a->stats,
+                             .on_elected = on_elected,
+                             .on_over = on_over,
+                             .arg = a };
+    return lead_new(&c, &a->lead, err);
 }
 
 /* ---------------- signals, timers ---------------- */
@@ -492,11 +508,15 @@ int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct 
     int rv = open_storage(a, err_text);
     if (rv == 0) rv = listen_http(a, err_text);
     if (rv == 0) rv = listen_libprocess(a, err_text);
+    if (rv == 0) rv = open_leadership(a, err_text);
     if (rv != 0) return rv;
     enter(a, LIFECYCLE_STORAGE_PREPARED);
     start_measuring(a);
     (void)sd_notify(0, "READY=1");
-    stream_start(a->stream);
+    if (a->lead)
+        lead_stand(a->lead);
+    else
+        on_elected(a);
     return 0;
 }
 
@@ -556,9 +576,12 @@ static void close_parts(uv_timer_t *t)
 {
     struct app *a = t->data;
     uv_timer_start(t, end_at_once, STOP_TIMEOUT_MS, 0);
-    a->closing = 3 + (a->http != NULL) + (a->thrift != NULL); /* one for this function */
+    /* One for this function. */
+    a->closing = 3 + (a->http != NULL) + (a->thrift != NULL) + (a->master != NULL) + (a->lead != NULL);
     if (a->http) http_server_close(a->http, part_closed, a);
     if (a->thrift) http_server_close(a->thrift, part_closed, a);
+    if (a->master) master_close(a->master, part_closed, a); /* before the session that it may use */
+    if (a->lead) lead_close(a->lead, part_closed, a);
     if (a->driver)
         driver_close(a->driver, true, close_libprocess, a);
     else

@@ -1,15 +1,19 @@
 /* The running scheduler: what its parts are and how it lives, from start over leadership to the end. One process
  * leads at most once: there is no way back from a leader, whatever goes wrong ends the process and its supervisor
- * starts a new one.
+ * starts a new one. With several schedulers (-zk_endpoints) the ones that do not lead stay in STORAGE_PREPARED: they
+ * follow the log, send clients to the leader and wait to be elected. A single one is elected at once.
  *
  *   IDLE ─► PREPARING_STORAGE ─► STORAGE_PREPARED ─► LEADER_AWAITING_REGISTRATION ─► ACTIVE ─► DEAD
  *                log_open             elected             replayed, Mesos driver runs      registered
  *
- * app.c holds the life and the data path, listen.c the ports, http.c and endpoints*.c what is served on them. */
+ * app.c holds the life and the data path, lead.h the election, master.h the search for Mesos, listen.c the ports,
+ * http.c and endpoints*.c what is served on them. */
 #ifndef AURORA_ADMIN_APP_H
 #define AURORA_ADMIN_APP_H
 
+#include "admin/lead.h"
 #include "admin/looplag.h"
+#include "admin/master.h"
 #include "admin/pipeline.h"
 #include "admin/settings.h"
 #include "admin/statuses.h"
@@ -43,7 +47,6 @@ enum app_timer {
     TIMER_SNAPSHOT,     /* dlog_snapshot_interval */
     TIMER_REGISTRATION, /* max_registration_delay */
     TIMER_LEADING,      /* max_leading_duration */
-    TIMER_MASTER,       /* the master's address is looked up (again) */
     TIMER_WATCHDOG,     /* systemd's */
     TIMER_STOP,         /* an orderly end that takes too long */
     TIMER_COUNT
@@ -64,6 +67,8 @@ struct app {
     struct stream *stream;
     struct libprocess *lp;
     struct driver *driver; /* NULL until storage is replayed */
+    struct master *master; /* as the driver */
+    struct lead *lead;     /* NULL: a single scheduler */
     struct http_server *http;
     struct http_server *thrift; /* -thrift_port; NULL without */
     struct rpc_call *calls;     /* that wait for their answer */
@@ -81,8 +86,6 @@ struct app {
     uv_idle_t go_on;   /* active while there is more to release */
     struct statuses statuses;
     uv_signal_t sigint, sigterm;
-    uv_getaddrinfo_t resolve;
-    bool resolving;
     int signals;
     unsigned ticks;
     unsigned closing;                              /* parts that are still closing */

@@ -113,16 +113,25 @@ void page_health(struct page *p)
     buf_adds(p->out, "OK\n");
 }
 
-/* With one scheduler only these two answers can come; 503 means that another one leads. */
+static enum lead_who who_leads(const struct app *a)
+{
+    if (a->lead) return lead_who(a->lead, NULL);
+    return a->state == LIFECYCLE_ACTIVE ? LEAD_US : LEAD_NOBODY;
+}
+
 void page_leaderhealth(struct page *p)
 {
-    bool leads = p->app->state == LIFECYCLE_ACTIVE;
-    if (!leads) p->status = 502;
-    buf_addf(p->out, "Current status: %s\n\n",
-             leads ? "This is the leading scheduler." : "There is no leading scheduler or the leader is unknown.");
-    buf_adds(p->out, "200: This is the leading scheduler.\n"
-                     "502: There is no leading scheduler or the leader is unknown.\n"
-                     "503: Another instance is the leading scheduler.\n");
+    static const struct {
+        int status;
+        const char *text;
+    } answers[] = { [LEAD_US] = { 200, "This is the leading scheduler." },
+                    [LEAD_NOBODY] = { 502, "There is no leading scheduler or the leader is unknown." },
+                    [LEAD_OTHER] = { 503, "Another instance is the leading scheduler." } };
+    enum lead_who who = who_leads(p->app);
+    p->status = answers[who].status;
+    buf_addf(p->out, "Current status: %s\n\n", answers[who].text);
+    buf_addf(p->out, "200: %s\n502: %s\n503: %s\n", answers[LEAD_US].text, answers[LEAD_NOBODY].text,
+             answers[LEAD_OTHER].text);
 }
 
 static void write_service(struct buf *out, const char *name, bool runs)

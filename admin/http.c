@@ -1,6 +1,7 @@
 /* Requests on the HTTP ports: the RPC paths here, all others through the table of endpoints.c. */
 #include "admin/endpoints.h"
 #include "admin/exchange.h"
+#include "admin/redirect.h"
 #include "admin/rpc.h"
 #include "core/err.h"
 #include "core/limits.h"
@@ -261,7 +262,7 @@ void http_on_request(struct http_request *r, void *app)
         struct str path = { buf_cstr(&decoded), (uint32_t)decoded.len };
         struct str rest;
         const struct route *route;
-        if (serve_rpc(a, r, path))
+        if (redirect_request(a, r, path) || serve_rpc(a, r, path))
             ;
         else if ((route = endpoint_find(path, &rest)))
             serve_route(a, r, route, rest);

@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "core/limits.h"
+#include "zk/detector.h"
 
 #include <cjson/cJSON.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -312,14 +313,61 @@ static int check_master(const struct flags *f, struct buf *err)
 {
     struct str address = flag_str(f, FLAG_mesos_master_address);
     const char *colon = memrchr(address.p, ':', address.n);
+    struct zk_url url;
     if (strncmp(address.p, "zk://", 5) == 0) {
-        buf_adds(err, "flag -mesos_master_address: this version does not know ZooKeeper; give host:port");
+        if (zk_url_parse(address.p, &url) == 0) return 0;
+        buf_adds(err, "flag -mesos_master_address: not of the form zk://[user:password@]host:port,.../path");
     } else if (!colon || colon == address.p || atoi(colon + 1) <= 0 || atoi(colon + 1) > 65535) {
         buf_addf(err, "flag -mesos_master_address: '%s' is not host:port", address.p);
     } else {
         return 0;
     }
     return ERR_INVALID;
+}
+
+/* A path of ZooKeeper that is not its root. */
+static int check_zk_path(const struct flags *f, enum flag_id id, struct buf *err)
+{
+    const char *path = flag_text(f, id);
+    if (!path || (path[0] == '/' && path[1] && path[strlen(path) - 1] != '/' && !strstr(path, "//"))) return 0;
+    buf_addf(err, "flag -%s: '%s' is not of the form /name/name", flag_name(id), path);
+    return ERR_INVALID;
+}
+
+static bool is_credential(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    return colon && colon != text && colon[1] && !strchr(colon + 1, ':');
+}
+
+/* What the other flags need, once there are several schedulers. */
+static int check_zookeeper(const struct flags *f, struct buf *err)
+{
+    bool used = settings_zookeeper(f), several = flag_int(f, FLAG_native_log_quorum_size) > 1;
+    const char *credential = flag_text(f, FLAG_zk_digest_credentials), *chroot = flag_text(f, FLAG_zk_chroot_path);
+    if (check_zk_path(f, FLAG_serverset_path, err) != 0 || check_zk_path(f, FLAG_native_log_zk_group_path, err) != 0)
+        return ERR_INVALID;
+    if (chroot && *chroot && strcmp(chroot, "/") != 0 && check_zk_path(f, FLAG_zk_chroot_path, err) != 0)
+        return ERR_INVALID;
+    if (several && !used)
+        buf_adds(err, "flag -native_log_quorum_size: more than 1 needs -zk_endpoints");
+    else if (several && !flag_text(f, FLAG_native_log_zk_group_path))
+        buf_adds(err, "flag -native_log_quorum_size: more than 1 needs -native_log_zk_group_path");
+    else if (used && !flag_text(f, FLAG_serverset_path))
+        buf_adds(err, "flag -zk_endpoints needs -serverset_path");
+    else if (used && memchr(flag_text(f, FLAG_zk_endpoints), '*', strlen(flag_text(f, FLAG_zk_endpoints))))
+        buf_adds(err, "flag -zk_endpoints: a port is a number");
+    else if (credential && !is_credential(credential))
+        buf_adds(err, "flag -zk_digest_credentials is not of the form user:password");
+    else
+        return 0;
+    return ERR_INVALID;
+}
+
+bool settings_zookeeper(const struct flags *f)
+{
+    const char *endpoints = flag_text(f, FLAG_zk_endpoints);
+    return endpoints && *endpoints;
 }
 
 int settings_from_flags(struct settings *s, const struct flags *f, struct buf *err_text)
@@ -331,6 +379,7 @@ int settings_from_flags(struct settings *s, const struct flags *f, struct buf *e
     set_same_named(&s->sched, f);
     struct str tiers, credential;
     if (check_master(f, err_text) != 0) return ERR_INVALID;
+    if (check_zookeeper(f, err_text) != 0) return ERR_INVALID;
     if (set_environments(s, f, err_text) != 0) return ERR_INVALID;
     if (set_executors(s, f, err_text) != 0) return ERR_INVALID;
     if (read_flag_file(s, f, FLAG_tier_config, &tiers, err_text) != 0) return ERR_INVALID;

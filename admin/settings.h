@@ -21,6 +21,8 @@ struct settings {
 /* Blocks (start-up only). ERR_INVALID with one line in err_text. f must outlive *s. settings_release() in any case. */
 int settings_from_flags(struct settings *s, const struct flags *f, struct buf *err_text);
 void settings_release(struct settings *s);
+/* -zk_endpoints is given: this may be one of several schedulers. */
+bool settings_zookeeper(const struct flags *f);
 
 /* {"default": NAME, "tiers": {NAME: {"preemptible": bool, "revocable": bool}}} into c; strings in a. */
 int settings_read_tiers(struct sched_config *c, struct str json, struct arena *a, struct buf *err_text);

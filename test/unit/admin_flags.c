@@ -196,8 +196,7 @@ static void test_refused(void **state)
 static void test_unsafe_to_ignore(void **state)
 {
     (void)state;
-    static const char *const words[] = { "-http_authentication_mechanism=BASIC", "-zk_endpoints=h:2181",
-                                         "-native_log_quorum_size=2", "-auth_module=com.example.Ldap",
+    static const char *const words[] = { "-http_authentication_mechanism=BASIC", "-auth_module=com.example.Ldap",
                                          "-no_enable_job_creation" };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         struct flags f;
@@ -206,7 +205,7 @@ static void test_unsafe_to_ignore(void **state)
         flags_release(&f);
     }
     struct flags f;
-    assert_int_equal(PARSE(&f, REQUIRED, "-http_authentication_mechanism=none", "-native_log_quorum_size=1"), 0);
+    assert_int_equal(PARSE(&f, REQUIRED, "-http_authentication_mechanism=none", "-zk_in_proc=false"), 0);
     flags_release(&f);
 }
 

@@ -26,11 +26,17 @@ static int set_up(void **state)
     return fd < 0 || close(fd) != 0;
 }
 
+static void tear_down_settings(struct fixture *f)
+{
+    settings_release(&f->settings);
+    flags_release(&f->flags);
+    buf_reset(&f->err);
+}
+
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    settings_release(&f->settings);
-    flags_release(&f->flags);
+    tear_down_settings(f);
     buf_release(&f->err);
     unlink(f->path);
     free(f);
@@ -50,9 +56,7 @@ static int read_with(struct fixture *f, const char *flag, const char *file_conte
         (void)fputs(file_content, file);
         (void)fclose(file);
     }
-    settings_release(&f->settings);
-    flags_release(&f->flags);
-    buf_reset(&f->err);
+    tear_down_settings(f);
     bool master = strncmp(flag, "-mesos_master", 13) == 0;
     if (master) argv[3] = word;
     int rv = flags_parse(&f->flags, master ? 4 : 5, argv, NULL, NULL, &f->err);
@@ -79,6 +83,46 @@ static void test_scheduler_settings(void **state)
     assert_true(c->max_schedule_attempts_per_sec == 40);
     assert_int_equal(c->n_tiers, 3);
     assert_string_equal(c->default_tier.p, "preemptible");
+}
+
+static void test_zookeeper(void **state)
+{
+    struct fixture *f = *state;
+#define ZK "-zk_endpoints=a:2181,b:2181"
+    static const struct {
+        const char *words[6];
+        const char *text; /* NULL: fine */
+    } rows[] = {
+        { { ZK, "-serverset_path=/aurora/scheduler" }, NULL },
+        { { ZK, "-serverset_path=/a", "-native_log_zk_group_path=/b", "-native_log_quorum_size=2" }, NULL },
+        { { ZK, "-serverset_path=/a", "-zk_chroot_path=/c", "-zk_digest_credentials=u:p" }, NULL },
+        { { "-serverset_path=/a" }, NULL },
+        { { ZK }, "flag -zk_endpoints needs -serverset_path" },
+        { { ZK, "-serverset_path=/" }, "flag -serverset_path: '/' is not of the form /name/name" },
+        { { ZK, "-serverset_path=a/b" }, "flag -serverset_path: 'a/b' is not of the form /name/name" },
+        { { ZK, "-serverset_path=/a//b" }, "flag -serverset_path: '/a//b' is not of the form /name/name" },
+        { { ZK, "-serverset_path=/a", "-zk_chroot_path=c" },
+          "flag -zk_chroot_path: 'c' is not of the form /name/name" },
+        { { "-native_log_quorum_size=2" }, "flag -native_log_quorum_size: more than 1 needs -zk_endpoints" },
+        { { ZK, "-serverset_path=/a", "-native_log_quorum_size=2" },
+          "flag -native_log_quorum_size: more than 1 needs -native_log_zk_group_path" },
+        { { "-zk_endpoints=a:*", "-serverset_path=/a" }, "flag -zk_endpoints: a port is a number" },
+        { { ZK, "-serverset_path=/a", "-zk_digest_credentials=u:p:q" },
+          "flag -zk_digest_credentials is not of the form user:password" },
+        { { ZK, "-serverset_path=/a", "-zk_digest_credentials=u" },
+          "flag -zk_digest_credentials is not of the form user:password" },
+    };
+#undef ZK
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *argv[10] = { "aurora-scheduler", "-cluster_name=c", "-native_log_file_path=l",
+                                 "-mesos_master_address=h:5050" };
+        int n = 4;
+        for (const char *const *w = rows[i].words; *w; w++) argv[n++] = *w;
+        tear_down_settings(f);
+        assert_int_equal(flags_parse(&f->flags, n, argv, NULL, NULL, &f->err), 0);
+        assert_int_equal(settings_from_flags(&f->settings, &f->flags, &f->err), rows[i].text ? ERR_INVALID : 0);
+        assert_string_equal(buf_cstr(&f->err), rows[i].text ? rows[i].text : "");
+    }
 }
 
 static void test_environments(void **state)
@@ -144,8 +188,9 @@ static void test_master_address(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(read_with(f, "-mesos_master_address=master.example.com:5050", NULL), 0);
-    assert_error(f, "-mesos_master_address=zk://a:2181/mesos", NULL,
-                 "flag -mesos_master_address: this version does not know ZooKeeper; give host:port");
+    assert_int_equal(read_with(f, "-mesos_master_address=zk://u:p@a:2181,b:2181/mesos", NULL), 0);
+    assert_error(f, "-mesos_master_address=zk://a:2181/", NULL,
+                 "flag -mesos_master_address: not of the form zk://[user:password@]host:port,.../path");
     assert_error(f, "-mesos_master_address=host", NULL, "flag -mesos_master_address: 'host' is not host:port");
     assert_error(f, "-mesos_master_address=host:0", NULL, "flag -mesos_master_address: 'host:0' is not host:port");
     assert_error(f, "-mesos_master_address=host:65536", NULL,
@@ -170,6 +215,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tiers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_credential, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_master_address, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_zookeeper, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_docker_parameters, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
