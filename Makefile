@@ -12,6 +12,9 @@ OBJ := $(B)/obj
 
 CC ?= cc
 PYTHON ?= /usr/bin/python3
+JOBS ?= $(shell nproc)
+# Another make, after the packages are there: this one has looked into the folders already, and builds one thing at a time.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(JOBS))
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wvla
 CPPFLAGS += -I. -I$(GEN) -I/usr/share/include/llhttp -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
@@ -143,25 +146,29 @@ $(B)/test/fuzz_%: $(OBJ)/test/fuzz/%.o $(LIBS_admin)
 
 unit: $(UNIT) $(SIM) $(TOOLS) all
 check: ## build the sanitizer build and run its C tests only (quick)
-	@$(MAKE) --no-print-directory MODE=asan unit
+	@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan --only unit
 asan: ## build everything with AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory MODE=asan unit
+	@$(SUBMAKE) MODE=asan unit
 test: deps-test ## run all tests (sanitizer build); ends with "N passed, M failed"
-	@$(MAKE) --no-print-directory MODE=asan unit
+	@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan
 sim: ## run the simulations: make sim SEEDS=1000
-	@$(MAKE) --no-print-directory MODE=asan unit
+	@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan --only sim --seeds $(or $(SEEDS),1000)
 fuzz-build:
-	@$(MAKE) --no-print-directory MODE=fuzz fuzz-programs
+	@$(SUBMAKE) MODE=fuzz fuzz-programs
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZ)
 fuzz: fuzz-build ## run every fuzzer: make fuzz SECONDS_EACH=20
 	@$(PYTHON) test/fuzz/run.py --build build/fuzz --seconds $(or $(SECONDS_EACH),20)
-bench: deps-test all $(BENCH) ## measure; prints ratios against the machine's own limits
+bench-programs: $(BENCH)
+.PHONY: bench-programs
+bench: deps-test ## measure; prints ratios against the machine's own limits
+	@$(SUBMAKE) all bench-programs
 	@$(PYTHON) test/bench/bench.py --build build
-run: deps all ## start a master, agents and one scheduler, submit docs/examples/hello.json, follow it
+run: deps ## start a master, agents and one scheduler, submit docs/examples/hello.json, follow it
+	@$(SUBMAKE) all
 	@$(PYTHON) docs/examples/run.py --build build
 
 # ---- habits ----
@@ -180,7 +187,7 @@ compile_commands.json: $(GEN_H) Makefile $(LINTED)
 # ---- Debian packages ----
 PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler libzookeeper-st-dev \
     liblmdb-dev libcjson-dev libpcre2-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
-PKGS_TEST := $(PKGS_BUILD) libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
+PKGS_TEST := $(PKGS_BUILD) git libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
     libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
 define install_missing
 missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \

@@ -17,6 +17,8 @@ static struct {
     bool journal;
     struct buf kept; /* whole lines */
     uint64_t dropped;
+    time_t second; /* of the stamp, which many lines share */
+    char stamp[32];
 } sink;
 
 static void begin_line(struct buf *b, enum log_level level)
@@ -28,12 +30,14 @@ static void begin_line(struct buf *b, enum log_level level)
         return;
     }
     struct timespec ts;
-    struct tm tm;
-    char stamp[32];
     clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-    buf_addf(b, "%s.%03ldZ %s ", stamp, ts.tv_nsec / 1000000, names[level]);
+    if (ts.tv_sec != sink.second) {
+        struct tm tm;
+        sink.second = ts.tv_sec;
+        gmtime_r(&ts.tv_sec, &tm);
+        strftime(sink.stamp, sizeof(sink.stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+    }
+    buf_addf(b, "%s.%03ldZ %s ", sink.stamp, ts.tv_nsec / 1000000, names[level]);
 }
 
 /* Room for a piece of PIPE_BUF bytes is what POLLOUT promises of a pipe, so a write of that size can't block. */

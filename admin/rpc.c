@@ -163,9 +163,14 @@ bool rpc_read_thrift(struct str content_type, struct str accept, struct str body
     return answer_exception(q, text.p ? text.p : err_str(rv), RPC_PROTOCOL_ERROR, a);
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct str skip_blanks(struct str s)
 {
-    while (s.n && memchr(" \t\r\n", s.p[0], 4)) s.p++, s.n--;
+    while (s.n && is_blank(s.p[0])) s.p++, s.n--;
     return s;
 }
 

@@ -59,11 +59,13 @@ struct str arena_str(struct arena *a, struct str s)
 
 struct str arena_strf(struct arena *a, const char *fmt, ...)
 {
+    char small[256]; /* most are; only longer ones are formatted twice */
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(small, sizeof small, fmt, ap);
     va_end(ap);
     assert(n >= 0);
+    if ((size_t)n < sizeof small) return arena_str(a, (struct str){ small, (uint32_t)n });
     char *p = arena_alloc(a, (size_t)n + 1);
     if (!p) return (struct str){ 0 };
     va_start(ap, fmt);

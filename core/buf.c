@@ -52,9 +52,11 @@ void buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf((char *)buf_reserve(b, 128), 128, fmt, ap);
+    char *to = (char *)buf_reserve(b, 128);
+    size_t room = b->cap - b->len;
+    int n = vsnprintf(to, room, fmt, ap);
     assert(n >= 0);
-    if (n >= 128) vsnprintf((char *)buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+    if ((size_t)n >= room) vsnprintf((char *)buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
     va_end(again);
     b->len += (size_t)n;
 }

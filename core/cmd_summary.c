@@ -231,7 +231,7 @@ static void to_ranges(struct command *c, const struct task **v, uint32_t n, stru
 
 static void group_configs(struct command *c, struct task_list l, struct api_config_summary *out)
 {
-    if (l.n) qsort(l.v, l.n, sizeof *l.v, by_config_and_instance);
+    if (l.n) qsort(l.v, l.n, sizeof(struct task *), by_config_and_instance);
     out->has_groups = true;
     out->groups = ARENA_ARRAY(c->a, struct api_config_group, l.n);
     for (uint32_t i = 0, next; i < l.n; i = next) {

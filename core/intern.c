@@ -42,7 +42,7 @@ static struct config *known_by_address(const struct config_pool *pool, const str
 {
     if (pool->last_api == api) return pool->last;
     struct config_entry *e;
-    HASH_FIND(hh_api, pool->by_api, &api, sizeof api, e);
+    HASH_FIND(hh_api, pool->by_api, &api, sizeof(void *), e);
     return e ? &e->pub : NULL;
 }
 
@@ -56,7 +56,7 @@ static struct config_entry *entry_new(struct config_pool *pool, struct arena are
     e->pub.api = api;
     e->pub.hash = hash_bytes(encoded.data, encoded.len, 0);
     HASH_ADD_KEYPTR(hh, pool->by_value, e->encoded.data, e->encoded.len, e);
-    HASH_ADD_KEYPTR(hh_api, pool->by_api, &e->pub.api, sizeof e->pub.api, e);
+    HASH_ADD_KEYPTR(hh_api, pool->by_api, &e->pub.api, sizeof(void *), e);
     return e;
 }
 

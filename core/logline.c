@@ -2,6 +2,8 @@
 
 #include "core/buf.h"
 
+enum { USUAL_BYTES = 512 };
+
 static logline_sink the_sink;
 static void *the_arg;
 static enum log_level the_level = LOG_INFO;
@@ -26,6 +28,7 @@ void logline(enum log_level level, const char *event, const char *fmt, ...)
 {
     if (!the_sink || level < the_level) return;
     struct buf b = { 0 };
+    buf_reserve(&b, USUAL_BYTES);
     buf_adds(&b, event);
     if (*fmt) buf_addc(&b, ' ');
     va_list ap;

@@ -24,7 +24,7 @@ static void on_evaluate(struct sched *s, struct timer *t);
 static struct group *group_find(const struct sched *s, const struct config *config)
 {
     struct group *g;
-    HASH_FIND(hh, s->pending.groups, &config, sizeof config, g);
+    HASH_FIND(hh, s->pending.groups, &config, sizeof(void *), g);
     return g;
 }
 
@@ -36,7 +36,7 @@ static struct group *group_new(struct sched *s, struct config *config, int64_t d
     request_init(&g->request, config->api, &s->config);
     g->has_limits = config_has_limit_constraint(config->api);
     g->penalty_ms = delay_ms;
-    HASH_ADD_KEYPTR(hh, s->pending.groups, &g->config, sizeof g->config, g);
+    HASH_ADD_KEYPTR(hh, s->pending.groups, &g->config, sizeof(void *), g);
     timers_set(&s->timers, &g->timer, s->now_ms + delay_ms, on_evaluate);
     return g;
 }

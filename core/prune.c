@@ -47,7 +47,7 @@ static struct task_list ended_by_age(struct sched *s, const struct api_job_key *
     for (uint32_t i = 0; i < l.n; i++)
         if (status_in(l.v[i]->status, TASKS_TERMINAL)) l.v[n++] = l.v[i];
     l.n = n;
-    if (n) qsort(l.v, n, sizeof *l.v, by_age);
+    if (n) qsort(l.v, n, sizeof(struct task *), by_age);
     return l;
 }
 

@@ -130,7 +130,7 @@ static void on_leading(struct sched *s)
     assert(!s->leading);
     s->leading = true;
     struct task_list l = store_status_tasks(s->store, UINT32_MAX, &s->step.scratch);
-    if (l.n) qsort(l.v, l.n, sizeof *l.v, by_last_event);
+    if (l.n) qsort(l.v, l.n, sizeof(struct task *), by_last_event);
     for (uint32_t i = 0; i < l.n; i++) changes_add(s, l.v[i], -1, false);
     logline(LOG_INFO, "leading", "tasks=%u", l.n);
 }
@@ -285,9 +285,9 @@ static void show_group(const struct group *g, void (*fn)(const struct pending_gr
 void sched_each_pending_group(const struct sched *s, void (*fn)(const struct pending_group *g, void *arg), void *arg)
 {
     uint32_t n = 0;
-    const struct group **v = xmalloc(HASH_COUNT(s->pending.groups) * sizeof *v);
+    const struct group **v = xmalloc(HASH_COUNT(s->pending.groups) * sizeof(struct group *));
     for (struct group *g = s->pending.groups; g; g = g->hh.next) v[n++] = g;
-    if (n) qsort(v, n, sizeof *v, by_name);
+    if (n) qsort(v, n, sizeof(struct group *), by_name);
     for (uint32_t i = 0; i < n; i++) show_group(v[i], fn, arg);
     free(v);
 }

@@ -39,7 +39,7 @@ struct sched_config {
     struct str cluster_name;     /* serverInfo */
     struct str stats_url_prefix; /* serverInfo; "" by default */
     struct str hostname;         /* TaskEvent.scheduler */
-    uint64_t seed;
+    uint64_t seed;               /* of task ids, jitter and ports; to be another one in every process */
     int64_t max_tasks_per_job;
     bool (*environment_ok)(struct str env, void *arg); /* full match of allowed_job_environments */
     void *environment_arg;

@@ -29,8 +29,8 @@ void step_end(struct step *st);
 /* Keeps the version alive as long as the update. */
 const struct task *step_pin(struct step *st, const struct task *t);
 
-/* Applies and records. The op must be valid: what the scheduler decides always is. api may share memory with the version
- * that it replaces if that one is pinned. */
+/* Applies and records. The op must be valid: what the scheduler decides always is. api may share memory with the
+ * version that it replaces if that one is pinned. */
 const struct task *step_save_task(struct step *st, const struct api_scheduled_task *api);
 /* ids are copied. */
 void step_remove_tasks(struct step *st, const struct str *ids, uint32_t n);

@@ -62,7 +62,7 @@ static int remove_cron_job(struct store *s, const struct api_remove_job *op)
 /* All are checked before the first is put: the op is applied whole or not at all. */
 static int save_tasks(struct store *s, const struct api_save_tasks *op)
 {
-    struct config **configs = xmalloc(op->n_tasks * sizeof *configs);
+    struct config **configs = xmalloc(op->n_tasks * sizeof(struct config *));
     uint32_t n = 0;
     int err = 0;
     for (; n < op->n_tasks && !err; n++) {

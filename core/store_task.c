@@ -233,7 +233,7 @@ void store_each_task(const struct store *s, bool (*fn)(const struct task *t, voi
 
 const struct task **store_pin_all(const struct store *s, uint32_t *ret_n)
 {
-    const struct task **v = xmalloc(HASH_COUNT(s->tasks) * sizeof *v);
+    const struct task **v = xmalloc(HASH_COUNT(s->tasks) * sizeof(struct task *));
     uint32_t n = 0;
     for (struct slot *slot = s->tasks; slot; slot = slot->hh.next) v[n++] = task_ref(slot->task);
     *ret_n = n;

@@ -12,23 +12,23 @@ enum {
 static_assert(TASK_ACTIONS <= 8, "actions and conditions share a cell");
 
 /* The cells by their one-letter names: F count failure, S save, R reschedule, L make lost, K kill, D delete. */
-#define S_       (LEGAL | TASK_SAVE)
-#define D_       (LEGAL | TASK_DELETE)
-#define SR       (S_ | TASK_RESCHEDULE)
-#define SRK      (SR | TASK_KILL)
-#define SK       (S_ | TASK_KILL)
-#define SL       (S_ | TASK_MAKE_LOST)
-#define SR_SERV  (S_ | RESCHEDULE_SERVICE)
-#define FSR_LIM  (S_ | TASK_COUNT_FAILURE | RESCHEDULE_BELOW_LIMIT)
-#define SR_NK_K  (S_ | RESCHEDULE_UNLESS_KILLED | TASK_KILL)
-#define ZOMBIE   TASK_KILL /* illegal, but what runs there must not */
+#define S_ (LEGAL | TASK_SAVE)
+#define D_ (LEGAL | TASK_DELETE)
+#define SR (S_ | TASK_RESCHEDULE)
+#define SRK (SR | TASK_KILL)
+#define SK (S_ | TASK_KILL)
+#define SL (S_ | TASK_MAKE_LOST)
+#define SR_SERV (S_ | RESCHEDULE_SERVICE)
+#define FSR_LIM (S_ | TASK_COUNT_FAILURE | RESCHEDULE_BELOW_LIMIT)
+#define SR_NK_K (S_ | RESCHEDULE_UNLESS_KILLED | TASK_KILL)
+#define ZOMBIE TASK_KILL /* illegal, but what runs there must not */
 #define TO(name) [API_SCHEDULE_STATUS_##name]
 
 #define KILLS_ZOMBIES TO(ASSIGNED) = ZOMBIE, TO(STARTING) = ZOMBIE, TO(RUNNING) = ZOMBIE
 #define ON_ITS_WAY_OUT                                                                                                 \
     KILLS_ZOMBIES, TO(FINISHED) = SR, TO(FAILED) = SR, TO(KILLED) = SR, TO(LOST) = SRK, TO(PARTITIONED) = SL,          \
                    TO(KILLING) = S_
-#define MAY_BE_ENDED(c) TO(KILLING) = c, TO(RESTARTING) = c, TO(DRAINING) = c, TO(PREEMPTING) = c
+#define MAY_BE_ENDED(c) TO(KILLING) = (c), TO(RESTARTING) = (c), TO(DRAINING) = (c), TO(PREEMPTING) = (c)
 
 /* clang-format off */
 static const uint16_t table[TASK_STATES][TASK_STATES] = {

@@ -10,8 +10,8 @@
 #define TASK_STATES 20
 
 /* Sets of states, as bits. */
-#define STATUS_BIT(s)  (UINT32_C(1) << (s))
-#define ST(name)       STATUS_BIT(API_SCHEDULE_STATUS_##name)
+#define STATUS_BIT(s) (UINT32_C(1) << (s))
+#define ST(name) STATUS_BIT(API_SCHEDULE_STATUS_##name)
 #define TASKS_TERMINAL (ST(FAILED) | ST(FINISHED) | ST(KILLED) | ST(LOST))
 #define TASKS_SLAVE_ASSIGNED                                                                                           \
     (ST(ASSIGNED) | ST(DRAINING) | ST(KILLING) | ST(PREEMPTING) | ST(RESTARTING) | ST(RUNNING) | ST(STARTING) |        \

@@ -130,7 +130,9 @@ static void start_partition(struct sched *s, const struct task *t, bool replayed
 /* The penalty is drawn anew: it now counts the task that has just died, so it differs from the one in the event. */
 static void start_throttle(struct sched *s, const struct task *t)
 {
-    int64_t due = task_last_event_ms(t) + flapping_penalty(s, t);
+    int64_t penalty = flapping_penalty(s, t);
+    int64_t due = task_last_event_ms(t) + penalty;
+    stat_timer_add(stats_timer(s->stats, "task_throttle", "ms"), penalty);
     timer_start(s, t, due > s->now_ms ? due : s->now_ms, on_throttle_end);
 }
 

@@ -43,7 +43,7 @@ void timers_set(struct timers *ts, struct timer *t, int64_t due_ms, timer_fn fir
     timers_cancel(ts, t);
     if (ts->n == ts->cap) {
         ts->cap = ts->cap ? 2 * ts->cap : 64;
-        ts->heap = xrealloc(ts->heap, ts->cap * sizeof *ts->heap);
+        ts->heap = xrealloc(ts->heap, ts->cap * sizeof(struct timer *));
     }
     t->due_ms = due_ms;
     t->seq = ts->seq++;

@@ -20,6 +20,7 @@ struct log_config {
     uint64_t seed;
     bool initialize; /* an empty folder becomes a VOTING replica at once (single-replica use); else recovery is awaited
                       */
+    bool auto_initialize; /* recovery: where all 2 quorum - 1 replicas are empty, they begin a new log */
     uint64_t election_timeout_ms, read_timeout_ms, write_timeout_ms; /* of one attempt, one slice, one write */
     unsigned election_retries;
     uint64_t map_bytes;  /* LMDB's address space; 0 = default */
@@ -64,7 +65,29 @@ void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
 /* What the last storage failure was, for people; "" if there was none. */
 const char *log_error(const struct log *l);
 
+/* Whether this replica votes. One that does not recovers by itself once the peers are known; elections wait for it. */
+bool log_votes(const struct log *l);
+/* Nobody begins a new log by itself, and all replicas are empty: `aurora-scheduler log initialize` is needed. */
+bool log_is_uninitialized(const struct log *l);
+
+/* ---- following another writer ---- */
+
+/* Fetches what this replica misses until log_elect(). on_learned: positions may have been learned, or truncated. */
+void log_follow(struct log *l, void (*on_learned)(void *arg), void *arg);
+/* The first position that has not been truncated. */
+uint64_t log_begin(const struct log *l);
+/* Behind the last position up to which, from `from` on, all are known here. */
+uint64_t log_known(const struct log *l, uint64_t from);
+/* Behind the last position that anybody has told of. */
+uint64_t log_heard(const struct log *l);
+
 /* ---- for the replicated log ---- */
+
+/* As `send` and `arg` of log_config, for who comes to exist after the log. NULL: nothing is sent any more. */
+void log_set_sender(struct log *l,
+                    void (*send)(uint64_t request, const char *to, const char *name, const void *body, size_t n,
+                                 void *arg),
+                    void *arg);
 
 /* The pids of all other replicas, "log-replica(1)@ip:port". Copied. ERR_TOO_BIG. */
 int log_set_peers(struct log *l, const char *const *pids, unsigned n);

@@ -37,7 +37,13 @@ struct stream_config {
 };
 
 int stream_new(const struct stream_config *c, struct stream **ret);
-/* Becomes the writer (election), then replays, then on_ready. */
+/* Follows the log's writer, as long as another one writes: on_snapshot and on_op as the own replica learns entries;
+ * what it missed is fetched. Begins once this replica votes. Before stream_start(), or not at all. */
+void stream_follow(struct stream *s);
+/* How many positions of the log that this process has heard of are not applied yet; 0 once on_ready has run. The newest
+ * one may stay unknown until the writer's next. Also the stat log_follower_lag_positions. */
+uint64_t stream_lag(const struct stream *s);
+/* Becomes the writer (election), then replays what has not been applied yet, then on_ready. */
 void stream_start(struct stream *s);
 /* Queues ops as one indivisible group; returns their index (1, 2, ... per call), which on_durable reports. n may be 0:
  * the index of what is queued last. ops are encoded before the call returns. */

@@ -470,7 +470,7 @@ int zk_session_new(const struct zk_session_config *c, struct zk_session **ret)
     struct zk_session *z = xcalloc(1, sizeof *z);
     z->loop = c->loop;
     z->endpoints = xstrdup(c->endpoints);
-    z->chroot = xstrdup(c->chroot && strcmp(c->chroot, "/") ? c->chroot : "");
+    z->chroot = xstrdup(c->chroot && strcmp(c->chroot, "/") != 0 ? c->chroot : "");
     z->digest = c->digest ? xstrdup(c->digest) : NULL;
     z->timeout_ms = c->session_timeout_ms;
     z->poll_fd = -1;

@@ -1,5 +1,6 @@
-/* Durable appends per second through log/stream.h, with one caller and with many, against raw fdatasync of the same bytes in the
- * same folder. The kinds are interleaved, round by round, so that all meet the same background load; the ratio is what counts.
+/* Durable appends per second through log/stream.h, with one caller and with many, against raw fdatasync of the same
+ * bytes in the same folder. The kinds are interleaved, round by round, so that all meet the same background load; the
+ * ratio is what counts.
  *
  * Usage: bench_append DIR ROUNDS SECONDS_PER_TURN. Prints one JSON object. */
 #include "core/buf.h"
@@ -179,7 +180,8 @@ int main(int argc, char **argv)
     }
     double m[4];
     for (int k = 0; k < 4; k++) m[k] = median(v[k], rounds);
-    printf("{\"raw_1\": %.1f, \"log_1\": %.1f, \"ratio_1\": %.3f, \"raw_64\": %.1f, \"log_64\": %.1f, \"ratio_64\": %.3f}\n",
+    printf("{\"raw_1\": %.1f, \"log_1\": %.1f, \"ratio_1\": %.3f, \"raw_64\": %.1f, \"log_64\": %.1f, \"ratio_64\": "
+           "%.3f}\n",
            m[0], m[1], m[1] / m[0], m[2], m[3], m[3] / m[2]);
     return 0;
 }

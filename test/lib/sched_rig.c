@@ -260,6 +260,39 @@ void rig_release(struct rig *r)
     arena_release(&r->replies);
 }
 
+void rig_fail_over(struct rig *r, int64_t pause_ms)
+{
+    struct arena a = { 0 };
+    struct api_snapshot *snap = ARENA_NEW(&a, struct api_snapshot);
+    store_snapshot_rest(sched_store(r->s), snap, &a);
+    const struct task **pinned = store_pin_all(sched_store(r->s), &snap->n_tasks);
+    snap->tasks = ARENA_ARRAY(&a, struct api_scheduled_task, snap->n_tasks);
+    for (uint32_t i = 0; i < snap->n_tasks; i++) task_to_api(pinned[i], &snap->tasks[i], &a);
+    uint64_t hash = store_hash(sched_store(r->s));
+
+    struct stats *stats = stats_new();
+    r->config.seed++; /* every process has its own: ids of forgotten tasks must not come again */
+    struct sched *s = sched_new(&r->config, stats);
+    assert_int_equal(sched_apply_snapshot(s, snap), 0);
+    assert_int_equal(store_hash(sched_store(s)), hash);
+    for (uint32_t i = 0; i < snap->n_tasks; i++) task_unref(pinned[i]);
+    free(pinned);
+    arena_release(&a);
+    sched_update_release(&r->update);
+    sched_free(r->s);
+    stats_free(r->stats);
+    r->s = s;
+    r->stats = stats;
+    while (r->offers) drop_offer(r, r->offers->o.id);
+    r->now_ms += pause_ms;
+}
+
+void rig_disconnect(struct rig *r)
+{
+    rig_step(r, &(struct sched_event){ .type = EV_DISCONNECTED });
+    while (r->offers) drop_offer(r, r->offers->o.id);
+}
+
 /* ---------------- commands ---------------- */
 
 const struct tmethod *rig_method(const char *name)

@@ -46,6 +46,11 @@ void rig_init(struct rig *r, const struct sched_config *config);
 void rig_init_follower(struct rig *r, const struct sched_config *config);
 void rig_lead(struct rig *r);
 void rig_release(struct rig *r);
+/* A new scheduler takes the old one's place with its state, through a snapshot, later by pause_ms; it does not lead
+ * yet. */
+void rig_fail_over(struct rig *r, int64_t pause_ms);
+/* The master is gone, and all offers with it. */
+void rig_disconnect(struct rig *r);
 void rig_defaults(struct sched_config *c);
 
 void rig_step(struct rig *r, struct sched_event *ev);

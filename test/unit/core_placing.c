@@ -79,7 +79,7 @@ static void disconnection_drops_offers(void **state)
     struct rig r;
     rig_init(&r, NULL);
     rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_step(&r, &(struct sched_event){ .type = EV_DISCONNECTED });
+    rig_disconnect(&r);
     assert_int_equal(stat_get(stats_int(r.stats, "framework_registered")), 0);
     rig_create(&r, "j", 1, "");
     rig_run(&r, MINUTE / 2);
@@ -313,6 +313,44 @@ static void attempts_that_place_nothing_are_limited(void **state)
     rig_release(&r);
 }
 
+/* Forty jobs at once with ten attempts per second: what can be placed is placed at once. */
+static void attempts_that_place_are_not_limited(void **state)
+{
+    (void)state;
+    struct sched_config c;
+    rig_defaults(&c);
+    c.max_schedule_attempts_per_sec = 10;
+    struct rig r;
+    rig_init(&r, &c);
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "j%d", i);
+        rig_offer(&r, name, 1, 1000, 1000, NULL);
+        rig_create(&r, name, 1, "");
+    }
+    rig_run(&r, 100);
+    assert_int_equal(r.launched, 40);
+    assert_int_equal(stat_get(stats_int(r.stats, "schedule_attempts_blocks")), 0);
+    rig_release(&r);
+}
+
+/* The reason is of those that wait, so it goes when one of them no longer does. */
+static void reasons_go_with_the_first_that_is_placed(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, NULL);
+    rig_create(&r, "j", 2, "");
+    rig_offer(&r, "a", 1, 1, 1000, NULL);
+    rig_run(&r, SECOND);
+    rig_call_json(&r, "killTasks",
+                  "{\"job\":{\"role\":\"role\",\"environment\":\"prod\",\"name\":\"j\"},\"instances\":[0]}");
+    const struct api_response *resp = rig_call_json(&r, "getPendingReason", "{\"query\":{}}");
+    assert_int_equal(resp->result->get_pending_reason_result->n_reasons, 1);
+    assert_true(str_eq(resp->result->get_pending_reason_result->reasons[0].reason, STR("")));
+    rig_release(&r);
+}
+
 static void many_tasks_are_placed_quickly(void **state)
 {
     (void)state;
@@ -364,6 +402,8 @@ int main(void)
         T(two_groups_share_an_offer_in_one_step),
         T(failures_back_off_and_offers_wake),
         T(attempts_that_place_nothing_are_limited),
+        T(attempts_that_place_are_not_limited),
+        T(reasons_go_with_the_first_that_is_placed),
         T(many_tasks_are_placed_quickly),
         T(a_step_places_no_more_than_its_limit),
     };

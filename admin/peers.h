@@ -1,0 +1,51 @@
+/* The replicated log's place in the cluster: which replicas there are, and how messages reach them over libprocess
+ * (reference: replicated-log, section 3; zookeeper, section 4).
+ *
+ * Two processes: "log-replica(1)" takes requests and answers them, "log-network(1)" tells what was learned. A request
+ * to a peer comes from a process of its own, "__req_res__(N)", which ends with the answer, after
+ * PEERS_REQUEST_TIMEOUT_MS, or when PEERS_REQUESTS_MAX younger ones are waiting: then nobody wants the answer any more.
+ *
+ * Members are the own replica and whoever is in the ZooKeeper group; one process id is one member, in however many
+ * znodes. Data that is no process id is left out and logged. After each change all are linked anew, as Mesos does. */
+#ifndef AURORA_ADMIN_PEERS_H
+#define AURORA_ADMIN_PEERS_H
+
+#include "log/log.h"
+#include "log/quorum.h"
+#include "net/libprocess.h"
+
+#define PEERS_REQUEST_TIMEOUT_MS 10000
+#define PEERS_REQUESTS_MAX 256
+
+struct peers;
+struct zk_session;
+
+struct peers_config {
+    uv_loop_t *loop;
+    struct libprocess *lp;  /* outlives it */
+    struct log *log;        /* opened; closed after it; its messages go out here from now on */
+    struct zk_session *zk;  /* outlives it; NULL: the members are those of peers_set() */
+    const char *group_path; /* -native_log_zk_group_path */
+    unsigned quorum;        /* -native_log_quorum_size; announced */
+    struct stats *stats;    /* may be NULL */
+
+    /* Who is a member, or what a member announced, has changed: peers_judge() may say something else. May be NULL. */
+    void (*on_changed)(void *arg);
+    /* The group can't be used (no permission). Last callback. May be NULL. */
+    void (*on_failed)(const char *why, void *arg);
+    void *arg;
+};
+
+/* Strings are copied. ERR_EXISTS: lp has such a process already. */
+int peers_new(const struct peers_config *c, struct peers **ret);
+/* Leaves the group. No callback but cb runs after the call; the log then sends nothing any more. */
+void peers_close(struct peers *p, void (*cb)(void *arg), void *arg);
+
+/* The members' process ids, the own one or not. Without ZooKeeper, and for tests. ERR_TOO_BIG. */
+int peers_set(struct peers *p, const char *const *pids, unsigned n);
+/* Own replica included. */
+unsigned peers_members(const struct peers *p);
+/* Whether all that is known of the others allows this quorum size (log/quorum.h). why: what to set, if not. */
+enum quorum_verdict peers_judge(const struct peers *p, struct buf *why);
+
+#endif
