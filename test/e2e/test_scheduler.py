@@ -565,6 +565,25 @@ class StartTest(unittest.TestCase):
             self.assertEqual(rc, 1)
             self.assertIn("in use", err.splitlines()[-1] + "in use" if "another" in err else err)
 
+    def test_systemd_is_told(self):
+        with tempfile.TemporaryDirectory() as d, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(f"{d}/notify")
+            notify.settimeout(30)
+            env = {"NOTIFY_SOCKET": f"{d}/notify", "WATCHDOG_USEC": "300000", "JOURNAL_STREAM": "1:2", "GLOG_v": "1"}
+            with Cluster(simulate=True, env=env) as c:
+                told = []
+                while "WATCHDOG=1" not in told[told.index("READY=1"):] if "READY=1" in told else True:
+                    told.append(notify.recv(1000).decode())
+                self.assertIn("STATUS=PREPARING_STORAGE", told[:told.index("READY=1")])
+                c.scheduler.get("/vars")
+                self.assertEqual(c.scheduler.stop(), 0)
+                while told[-1] != "STATUS=DEAD":
+                    told.append(notify.recv(1000).decode())
+                self.assertIn("STOPPING=1", told)
+                # The journal has its own time and reads the level from the line; GLOG_v=1 shows each request.
+                self.assertRegex(c.scheduler.log, r"(?m)^<7>http method=GET target=/vars ")
+                self.assertRegex(c.scheduler.log, r"(?m)^<6>lifecycle state=ACTIVE$")
+
     def test_free_ports_are_announced(self):
         with tempfile.TemporaryDirectory() as d:
             binary = os.path.join(os.environ["BUILD"], "aurora-scheduler")
