@@ -265,10 +265,12 @@ static void committed(struct local *l)
 {
     if (l->commit_time) stat_timer_add(l->commit_time, (int64_t)l->took_ns);
     if (l->commit_records) stat_add(l->commit_records, (int64_t)l->running.n);
-    if (l->err)
+    if (l->err) {
         fail(l, l->err);
-    else
+    } else {
         release_answers(l, &l->running);
+        if (l->running.store_metadata && l->c.on_stored) l->c.on_stored(l->c.arg);
+    }
     batch_release(&l->running);
 }
 

@@ -37,6 +37,8 @@ struct local_config {
     void (*on_answer)(const struct local_origin *o, const struct message *answer, void *arg);
     /* The replica in memory has changed: coordinators may get on. Called from local_pump(). */
     void (*on_changed)(void *arg);
+    /* What local_store_metadata() asked for, or a promise, is durable. May be NULL. */
+    void (*on_stored)(void *arg);
     /* A store or read failed: nothing is answered any more. Once. */
     void (*on_failed)(int err, const char *why, void *arg);
     /* Jobs have ended and local_pump() has something to do. */

@@ -2,8 +2,9 @@
 
 #include "core/err.h"
 #include "core/logline.h"
-#include "log/coordinator.h"
+#include "log/catchup.h"
 #include "log/local.h"
+#include "log/recover.h"
 #include "log/wire.h"
 
 #include <assert.h>
@@ -14,6 +15,12 @@
 /* Memory that one decoded message of a peer may take. */
 #define LOG_MESSAGE_BYTES ((size_t)512 << 20)
 #define LOG_FILL_TIMEOUT_MS 10000
+/* A deadline that is noticed later than this was missed by a blocked loop: what has come meanwhile is handled first. */
+#define LOG_LATE_MS 20
+
+/* Whose request it is: the upper bits of its number. */
+enum role { ROLE_WRITER, ROLE_RECOVER, ROLE_CATCHUP };
+#define ROLE_SHIFT 60
 
 enum operation { OPERATION_NONE, OPERATION_ELECT, OPERATION_APPEND, OPERATION_TRUNCATE };
 
@@ -27,6 +34,8 @@ struct log {
     struct storage *storage;
     struct replica replica;
     struct coordinator coordinator;
+    struct recover recover;
+    struct catchup catchup;
     struct local *local;
     uv_timer_t timer; /* the coordinator's deadline */
     uv_timer_t soon;  /* results that were known at once */
@@ -37,15 +46,25 @@ struct log {
     uint64_t started_ns;
     int result; /* of req, when `soon` runs for it */
 
+    bool recovering;  /* does not vote; begins once peers are known */
+    bool elect_waits; /* for the end of that */
+    uint64_t elect_by_ms;
+    uint64_t late_ms, patience_ms; /* a deadline that a blocked loop has missed, and until when it does not count */
+
+    bool following, changed;
+    void (*on_learned)(void *arg);
+    void *learned_arg;
+
     struct log_req *read_req;
-    uint64_t read_from, read_to, read_started_ns;
+    uint64_t read_from, read_to, read_started_ns, slow_ms;
     int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg);
     void *entry_arg;
     int read_result;
     bool read_over; /* `soon` runs for it */
     bool slice;     /* the local is asked for one */
 
-    char *peers[COORDINATOR_MEMBERS_MAX]; /* member numbers 1, 2, ... */
+    /* [i] is member i and stays it as long as it is listed, since answers are counted by number. [0] is ourselves. */
+    char *peers[COORDINATOR_MEMBERS_MAX];
     unsigned n_peers;
 
     int failure; /* of the storage */
@@ -119,11 +138,11 @@ static void read_over(struct log *l, int err)
 
 static void to_peers(struct log *l, uint64_t request, const struct message *m)
 {
-    if (!l->n_peers) return;
+    if (!l->n_peers || !l->c.send) return;
     struct buf body = { 0 };
     message_encode(m, &body);
-    for (unsigned i = 0; i < l->n_peers; i++)
-        l->c.send(request, l->peers[i], message_name(m->kind), body.data, body.len, l->c.arg);
+    for (unsigned i = 1; i < COORDINATOR_MEMBERS_MAX; i++)
+        if (l->peers[i]) l->c.send(request, l->peers[i], message_name(m->kind), body.data, body.len, l->c.arg);
     buf_release(&body);
 }
 
@@ -135,15 +154,148 @@ static void broadcast(struct log *l, uint64_t request, const struct message *m)
     l->again = true;
 }
 
-static void carry_out(struct log *l, const struct coordinator_output *out)
+static void send_out(struct log *l, enum role role, const struct coordinator_output *out)
 {
     if (out->has_learned) broadcast(l, 0, &out->learned);
-    if (out->has_request) broadcast(l, out->request, &out->message);
+    if (out->has_request) broadcast(l, (uint64_t)role << ROLE_SHIFT | out->request, &out->message);
+}
+
+static void carry_out(struct log *l, const struct coordinator_output *out)
+{
+    send_out(l, ROLE_WRITER, out);
     if (!out->done) return;
     l->again = true;
     l->req->position = out->position;
     l->req->begin = l->replica.begin;
     finish(l, out->err && l->failure ? l->failure : out->err);
+}
+
+/* ---- recovery and catching up ---- */
+
+/* While another process writes. Members without a vote have nothing to catch up with but recovery. */
+static void follow(struct log *l)
+{
+    struct coordinator_output out;
+    if (!l->following || l->recovering || l->catchup.state != CATCHUP_STOPPED) return;
+    catchup_start(&l->catchup, uv_now(l->c.loop), &out);
+    send_out(l, ROLE_CATCHUP, &out);
+}
+
+static void start_election(struct log *l)
+{
+    struct coordinator_output out;
+    l->elect_waits = false;
+    coordinator_elect(&l->coordinator, uv_now(l->c.loop), &out);
+    carry_out(l, &out);
+}
+
+static void recovered(struct log *l)
+{
+    l->recovering = false;
+    l->again = true;
+    logline(LOG_INFO, "log_replica_votes", "path=%s begin=%llu end=%llu promised=%llu", l->c.path,
+            (unsigned long long)l->replica.begin, (unsigned long long)l->replica.end,
+            (unsigned long long)l->replica.promised);
+    if (l->elect_waits) start_election(l);
+    follow(l);
+}
+
+static void carry_out_recovery(struct log *l, const struct recover_output *out)
+{
+    struct replica_output stored;
+    send_out(l, ROLE_RECOVER, &out->to);
+    if (out->has_metadata) {
+        logline(LOG_INFO, "log_replica_status", "path=%s from=%s to=%s", l->c.path,
+                replica_status_name(l->replica.status), replica_status_name(out->status));
+        replica_set_metadata(&l->replica, out->status, out->promised, &stored);
+        local_store_metadata(l->local);
+        l->again = true;
+    }
+    if (out->done) recovered(l);
+}
+
+static void on_stored(void *arg)
+{
+    struct log *l = arg;
+    struct recover_output out;
+    if (!l->recovering || l->recover.state != RECOVER_STORE || l->closing) return;
+    recover_stored(&l->recover, uv_now(l->c.loop), &out);
+    carry_out_recovery(l, &out);
+}
+
+static void start_recovery(struct log *l)
+{
+    struct recover_output out;
+    if (!l->recovering || l->recover.state != RECOVER_IDLE) return;
+    logline(LOG_INFO, "log_recovering", "path=%s status=%s", l->c.path, replica_status_name(l->replica.status));
+    recover_start(&l->recover, uv_now(l->c.loop), &out);
+    carry_out_recovery(l, &out);
+}
+
+static void keep_up(struct log *l)
+{
+    struct recover_output out;
+    struct coordinator_output fetch;
+    if (l->recovering) {
+        recover_advance(&l->recover, uv_now(l->c.loop), &out);
+        carry_out_recovery(l, &out);
+    } else if (l->catchup.state != CATCHUP_STOPPED) {
+        catchup_advance(&l->catchup, uv_now(l->c.loop), &fetch);
+        send_out(l, ROLE_CATCHUP, &fetch);
+    }
+}
+
+static void take_answer(struct log *l, uint64_t tagged, unsigned member, const struct message *m)
+{
+    struct recover_output recovery;
+    struct coordinator_output out;
+    uint64_t request = tagged & (((uint64_t)1 << ROLE_SHIFT) - 1), now = uv_now(l->c.loop);
+    if (l->closing) return;
+    switch ((enum role)(tagged >> ROLE_SHIFT)) {
+    case ROLE_WRITER:
+        coordinator_answer(&l->coordinator, request, member, m, now, &out);
+        carry_out(l, &out);
+        break;
+    case ROLE_RECOVER:
+        if (!l->recovering) return;
+        recover_answer(&l->recover, request, member, m, now, &recovery);
+        carry_out_recovery(l, &recovery);
+        break;
+    case ROLE_CATCHUP:
+        catchup_answer(&l->catchup, request, member, m, now, &out);
+        send_out(l, ROLE_CATCHUP, &out);
+        l->changed = true;
+    }
+}
+
+/* ---- time ---- */
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The time as the writer is to see it. When the loop was blocked for longer than a deadline, the answers may be there
+ * already, unread: as much time as it came too late is added, to handle them. */
+static uint64_t writer_now(struct log *l)
+{
+    uint64_t at = coordinator_deadline(&l->coordinator), now = uv_now(l->c.loop);
+    if (at == UINT64_MAX || now < at) return now;
+    if (at != l->late_ms && now - at < LOG_LATE_MS) return now;
+    if (at != l->late_ms) {
+        l->late_ms = at;
+        l->patience_ms = now + lesser(now - at, l->c.write_timeout_ms);
+    }
+    return now < l->patience_ms ? at - 1 : now;
+}
+
+static uint64_t next_deadline(const struct log *l)
+{
+    uint64_t at = coordinator_deadline(&l->coordinator);
+    if (at == l->late_ms && l->patience_ms > at) at = l->patience_ms;
+    if (l->elect_waits) at = lesser(at, l->elect_by_ms);
+    if (l->recovering) return lesser(at, recover_deadline(&l->recover));
+    return lesser(at, catchup_deadline(&l->catchup));
 }
 
 static void on_timer(uv_timer_t *t)
@@ -153,18 +305,36 @@ static void on_timer(uv_timer_t *t)
 
 static void arm(struct log *l)
 {
-    uint64_t at = coordinator_deadline(&l->coordinator), now = uv_now(l->c.loop);
+    uint64_t at = next_deadline(l), now = uv_now(l->c.loop);
     if (l->closing || at == UINT64_MAX)
         uv_timer_stop(&l->timer);
     else
         uv_timer_start(&l->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-/* Lets the replica and the coordinator get on until neither can. Calls of users and results come in between: they only
- * set `again`. */
-static void drive(struct log *l)
+static void advance(struct log *l)
 {
     struct coordinator_output out;
+    if (l->elect_waits && uv_now(l->c.loop) >= l->elect_by_ms) {
+        l->elect_waits = false;
+        finish(l, ERR_TIMEOUT);
+    }
+    keep_up(l);
+    coordinator_advance(&l->coordinator, writer_now(l), &out);
+    carry_out(l, &out);
+}
+
+static void tell_follower(struct log *l)
+{
+    if (!l->changed || l->closing) return;
+    l->changed = false;
+    if (l->on_learned) l->on_learned(l->learned_arg);
+}
+
+/* Lets the replica and the roles get on until none can. Calls of users and results come in between: they only set
+ * `again`. */
+static void drive(struct log *l)
+{
     l->again = true;
     if (l->driving) return;
     l->driving = true;
@@ -172,11 +342,11 @@ static void drive(struct log *l)
         l->again = false;
         local_pump(l->local);
         if (l->closing) break;
-        coordinator_advance(&l->coordinator, uv_now(l->c.loop), &out);
-        carry_out(l, &out);
+        if (!l->failure) advance(l);
     }
     l->driving = false;
     arm(l);
+    tell_follower(l);
 }
 
 /* ---- the replica's outputs ---- */
@@ -184,13 +354,12 @@ static void drive(struct log *l)
 static void on_answer(const struct local_origin *o, const struct message *answer, void *arg)
 {
     struct log *l = arg;
-    struct coordinator_output out;
     struct buf body = { 0 };
     if (!o->peer) {
-        coordinator_answer(&l->coordinator, o->request, 0, answer, uv_now(l->c.loop), &out);
-        carry_out(l, &out);
+        take_answer(l, o->request, 0, answer);
         return;
     }
+    if (!l->c.send) return;
     message_encode(answer, &body);
     l->c.send(0, o->peer, message_name(answer->kind), body.data, body.len, l->c.arg);
     buf_release(&body);
@@ -199,7 +368,7 @@ static void on_answer(const struct local_origin *o, const struct message *answer
 static void on_changed(void *arg)
 {
     struct log *l = arg;
-    l->again = true;
+    l->again = l->changed = true;
 }
 
 static void on_ready(void *arg)
@@ -217,6 +386,8 @@ static void on_failed(int err, const char *why, void *arg)
     (void)buf_cstr(&l->error);
     logline(LOG_ERROR, "log_storage_failed", "path=%s error=\"%s\"", l->c.path, why);
     coordinator_demote(&l->coordinator);
+    catchup_stop(&l->catchup);
+    l->elect_waits = false;
     if (l->req) finish_soon(l, err);
 }
 
@@ -302,10 +473,16 @@ static void start_roles(struct log *l)
                                   .stats = c->stats,
                                   .on_answer = on_answer,
                                   .on_changed = on_changed,
+                                  .on_stored = on_stored,
                                   .on_failed = on_failed,
                                   .on_ready = on_ready,
                                   .arg = l };
+    struct rng rng = { ~c->seed };
+    struct recover_config recovery = { c->quorum, c->auto_initialize, rng_next(&rng) };
     coordinator_init(&l->coordinator, &coordinator, &l->replica);
+    recover_init(&l->recover, &recovery, &l->replica);
+    catchup_init(&l->catchup, c->quorum, rng_next(&rng), &l->replica);
+    l->recovering = l->replica.status != REPLICA_VOTING;
     l->local = local_new(&local);
     uv_timer_init(c->loop, &l->timer);
     uv_timer_init(c->loop, &l->soon);
@@ -319,7 +496,9 @@ static void log_free(struct log *l)
     storage_close(l->storage);
     replica_release(&l->replica);
     coordinator_release(&l->coordinator);
-    for (unsigned i = 0; i < l->n_peers; i++) free(l->peers[i]);
+    recover_release(&l->recover);
+    catchup_release(&l->catchup);
+    for (unsigned i = 0; i < COORDINATOR_MEMBERS_MAX; i++) free(l->peers[i]);
     buf_release(&l->error);
     free((void *)l->c.path);
     free(l);
@@ -369,6 +548,8 @@ void log_close(struct log *l, void (*cb)(void *arg), void *arg)
     l->close_cb = cb;
     l->close_arg = arg;
     coordinator_demote(&l->coordinator);
+    catchup_stop(&l->catchup);
+    l->elect_waits = false;
     if (l->req) finish(l, ERR_CLOSED);
     if (l->read_req) finish_read(l, ERR_CLOSED);
     l->handles = 4;
@@ -395,11 +576,17 @@ static bool begin(struct log *l, struct log_req *r, enum operation o, enum coord
 
 void log_elect(struct log *l, struct log_req *r)
 {
-    struct coordinator_output out;
     if (l->coordinator.state == COORDINATOR_ELECTED) coordinator_demote(&l->coordinator);
+    catchup_stop(&l->catchup);
+    l->following = false;
     if (!begin(l, r, OPERATION_ELECT, COORDINATOR_IDLE)) return;
-    coordinator_elect(&l->coordinator, uv_now(l->c.loop), &out);
-    carry_out(l, &out);
+    if (l->recovering) {
+        unsigned attempts = l->c.election_retries ? l->c.election_retries : 1;
+        l->elect_waits = true;
+        l->elect_by_ms = uv_now(l->c.loop) + l->c.election_timeout_ms * attempts;
+    } else {
+        start_election(l);
+    }
     drive(l);
 }
 
@@ -429,12 +616,21 @@ static void on_records(int err, const struct local_records *r, void *arg);
 static void on_slow(uv_timer_t *t)
 {
     struct log *l = t->data;
-    if (l->read_req && !l->read_over) finish_read(l, ERR_TIMEOUT);
+    uint64_t late = uv_now(l->c.loop) - l->slow_ms;
+    if (!l->read_req || l->read_over) return;
+    if (late < LOG_LATE_MS) {
+        finish_read(l, ERR_TIMEOUT);
+        return;
+    }
+    /* The loop was blocked: the slice may be there, unread. */
+    l->slow_ms = uv_now(l->c.loop) + lesser(late, l->c.read_timeout_ms);
+    uv_timer_start(&l->slow, on_slow, l->slow_ms - uv_now(l->c.loop), 0);
 }
 
 static void read_on(struct log *l)
 {
     l->slice = true;
+    l->slow_ms = uv_now(l->c.loop) + l->c.read_timeout_ms;
     if (l->c.read_timeout_ms) uv_timer_start(&l->slow, on_slow, l->c.read_timeout_ms, 0);
     local_read(l->local, l->read_from, l->read_to, on_records, l);
     drive(l);
@@ -445,6 +641,7 @@ static int give_records(struct log *l, const struct local_records *r)
     int err = 0;
     for (size_t i = 0; i < r->n && !err; i++) {
         const struct action *a = &r->v[i];
+        if (a->position != l->read_from + i) return ERR_NOT_FOUND; /* truncated since */
         if (a->type == ACTION_APPEND)
             err = l->on_entry(a->position, a->bytes, a->n, l->entry_arg);
         else if (l->skipped)
@@ -465,6 +662,7 @@ static void on_records(int err, const struct local_records *r, void *arg)
         (void)buf_cstr(&l->error);
     }
     if (!err) err = give_records(l, r);
+    if (!err && r->n == 0) err = ERR_NOT_FOUND;
     if (l->closing || !l->read_req) return;
     l->read_from = err ? l->read_from : r->next;
     if (err || l->read_from > l->read_to)
@@ -498,16 +696,105 @@ void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
 
 /* ---- peers ---- */
 
+static bool listed(const char *pid, const char *const *pids, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(pid, pids[i]) == 0) return true;
+    return false;
+}
+
+static unsigned member_of(const struct log *l, const char *pid)
+{
+    for (unsigned i = 1; i < COORDINATOR_MEMBERS_MAX; i++)
+        if (l->peers[i] && strcmp(l->peers[i], pid) == 0) return i;
+    return 0;
+}
+
+static void add_peer(struct log *l, const char *pid)
+{
+    unsigned i = 1;
+    if (member_of(l, pid)) return;
+    while (l->peers[i]) i++;
+    assert(i < COORDINATOR_MEMBERS_MAX);
+    l->peers[i] = xstrdup(pid);
+    l->n_peers++;
+}
+
 int log_set_peers(struct log *l, const char *const *pids, unsigned n)
 {
     if (n >= COORDINATOR_MEMBERS_MAX) return ERR_TOO_BIG;
     assert(!n || l->c.send);
-    for (unsigned i = 0; i < l->n_peers; i++) free(l->peers[i]);
-    for (unsigned i = 0; i < n; i++) l->peers[i] = xstrdup(pids[i]);
-    l->n_peers = n;
-    coordinator_members(&l->coordinator, n + 1);
+    for (unsigned i = 1; i < COORDINATOR_MEMBERS_MAX; i++) {
+        if (!l->peers[i] || listed(l->peers[i], pids, n)) continue;
+        free(l->peers[i]);
+        l->peers[i] = NULL;
+        l->n_peers--;
+    }
+    for (unsigned i = 0; i < n; i++) add_peer(l, pids[i]);
+    coordinator_members(&l->coordinator, l->n_peers + 1);
+    recover_members(&l->recover, l->n_peers + 1);
+    catchup_members(&l->catchup, l->n_peers + 1);
+    if (!l->failure) start_recovery(l);
     drive(l);
     return 0;
+}
+
+void log_set_sender(struct log *l,
+                    void (*send)(uint64_t request, const char *to, const char *name, const void *body, size_t n,
+                                 void *arg),
+                    void *arg)
+{
+    l->c.send = send;
+    l->c.arg = arg;
+}
+
+bool log_votes(const struct log *l)
+{
+    return !l->recovering;
+}
+
+bool log_is_uninitialized(const struct log *l)
+{
+    return l->recovering && recover_is_uninitialized(&l->recover);
+}
+
+void log_follow(struct log *l, void (*on_learned)(void *arg), void *arg)
+{
+    assert(!l->closing);
+    l->following = true;
+    l->on_learned = on_learned;
+    l->learned_arg = arg;
+    l->changed = true;
+    if (!l->failure) follow(l);
+    drive(l);
+}
+
+void log_unfollow(struct log *l)
+{
+    l->following = false;
+    l->on_learned = NULL;
+    catchup_stop(&l->catchup);
+    if (!l->closing) drive(l);
+}
+
+uint64_t log_begin(const struct log *l)
+{
+    return l->replica.begin;
+}
+
+uint64_t log_known(const struct log *l, uint64_t from)
+{
+    if (from > l->replica.end) return from;
+    uint64_t missing = replica_next_missing(&l->replica, from, l->replica.end);
+    return missing == UINT64_MAX ? l->replica.end + 1 : missing;
+}
+
+uint64_t log_heard(const struct log *l)
+{
+    uint64_t last = l->replica.end;
+    if (l->catchup.end > last) last = l->catchup.end;
+    if (l->recover.end > last) last = l->recover.end;
+    return last == 0 && replica_missing(&l->replica, 0) ? 0 : last + 1;
 }
 
 static int decode(struct str name, const void *body, size_t n, struct arena *a, struct message *ret)
@@ -539,16 +826,12 @@ int log_request(struct log *l, const char *from, struct str name, const void *bo
 int log_answer(struct log *l, uint64_t request, const char *from, struct str name, const void *body, size_t n)
 {
     struct arena a = { .max_bytes = LOG_MESSAGE_BYTES };
-    struct coordinator_output out;
     struct message m;
-    unsigned member = 0;
-    for (unsigned i = 0; i < l->n_peers; i++)
-        if (strcmp(l->peers[i], from) == 0) member = i + 1;
+    unsigned member = member_of(l, from);
     int err = member ? decode(name, body, n, &a, &m) : ERR_NOT_FOUND;
     if (!err && is_request(m.kind)) err = ERR_NOT_FOUND;
     if (!err) {
-        coordinator_answer(&l->coordinator, request, member, &m, uv_now(l->c.loop), &out);
-        carry_out(l, &out);
+        if (!l->failure) take_answer(l, request, member, &m);
         drive(l);
     }
     arena_release(&a);

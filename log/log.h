@@ -74,6 +74,7 @@ bool log_is_uninitialized(const struct log *l);
 
 /* Fetches what this replica misses until log_elect(). on_learned: positions may have been learned, or truncated. */
 void log_follow(struct log *l, void (*on_learned)(void *arg), void *arg);
+void log_unfollow(struct log *l);
 /* The first position that has not been truncated. */
 uint64_t log_begin(const struct log *l);
 /* Behind the last position up to which, from `from` on, all are known here. */

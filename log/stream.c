@@ -9,6 +9,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* What is learned is read once it is on this replica's disk, where it goes within LOCAL_LAZY_MS by itself: reading at
+ * once would cost each replica a sync more. */
+#define FOLLOW_DELAY_MS 50
 /* A transaction record's frame around its ops. */
 #define TRANSACTION_OVERHEAD 32
 
@@ -51,10 +54,11 @@ struct call {
 
 struct stream {
     struct stream_config c;
-    struct pending *head, *last;
+    struct pending *head, *tail;
     size_t queued;
     uint64_t index, durable;
-    struct call *call; /* under way */
+    struct call *call; /* under way: the election or a write */
+    struct call *read;
     bool ready, failed, closing;
 
     /* The entry that is being written: the head. */
@@ -65,6 +69,12 @@ struct stream {
     uint64_t entry_started_ns;
 
     bool snapshotting;
+
+    bool following, elected;
+    uint64_t next; /* the first position that has not been applied */
+    uint64_t last; /* elected: where replay ends */
+    uv_timer_t follow;
+    uint64_t bad_frames, deflated; /* of the reader, counted already */
     struct entry_reader reader;
     struct buf why; /* why replay failed */
 
@@ -76,7 +86,7 @@ struct stream {
 
     struct {
         struct stat *bytes_written, *entries_written, *bytes_read, *entries_read, *deflated, *bad_frames, *snapshots,
-            *unsnapshotted, *queued;
+            *unsnapshotted, *queued, *lag;
         struct stat_timer *append, *deflate, *snapshot, *persist, *truncate;
     } st;
 };
@@ -106,6 +116,7 @@ static void stats_init(struct stream *s)
     s->st.snapshots = stats_int(st, "scheduler_log_snapshots");
     s->st.unsnapshotted = stats_int(st, "scheduler_log_un_snapshotted_transactions");
     s->st.queued = stats_int(st, "log_stream_queued_bytes");
+    s->st.lag = stats_int(st, "log_follower_lag_positions");
     s->st.append = stats_timer(st, "log_manager_append", "nanos");
     s->st.deflate = stats_timer(st, "log_manager_deflate", "nanos");
     s->st.snapshot = stats_timer(st, "scheduler_log_snapshot", "nanos");
@@ -143,7 +154,8 @@ int stream_new(const struct stream_config *c, struct stream **ret)
     if (!s->c.max_queued_bytes) s->c.max_queued_bytes = LIMIT_LOG_QUEUE_BYTES;
     uv_check_init(c->loop, &s->check);
     uv_idle_init(c->loop, &s->idle);
-    s->check.data = s->idle.data = s;
+    uv_timer_init(c->loop, &s->follow);
+    s->check.data = s->idle.data = s->follow.data = s;
     stats_init(s);
     *ret = s;
     return 0;
@@ -151,15 +163,20 @@ int stream_new(const struct stream_config *c, struct stream **ret)
 
 /* ---- requests to the log ---- */
 
-static struct call *call_new(struct stream *s, void (*cb)(struct log_req *r, int err))
+static struct call *call_in(struct stream *s, struct call **slot, void (*cb)(struct log_req *r, int err))
 {
-    assert(!s->call);
+    assert(!*slot);
     struct call *c = xcalloc(1, sizeof(*c));
     c->req.data = c;
     c->req.cb = cb;
     c->stream = s;
-    s->call = c;
+    *slot = c;
     return c;
+}
+
+static struct call *call_new(struct stream *s, void (*cb)(struct log_req *r, int err))
+{
+    return call_in(s, &s->call, cb);
 }
 
 /* Ends the call; NULL if its stream is gone. */
@@ -167,7 +184,8 @@ static struct stream *call_end(struct log_req *r, uint64_t *ret_position)
 {
     struct call *c = r->data;
     struct stream *s = c->stream;
-    if (s) s->call = NULL;
+    if (s && s->call == c) s->call = NULL;
+    if (s && s->read == c) s->read = NULL;
     if (ret_position) *ret_position = r->position;
     buf_release(&c->record);
     free(c);
@@ -187,11 +205,11 @@ static struct pending *push(struct stream *s, enum kind kind)
     struct pending *p = xcalloc(1, sizeof(*p));
     p->kind = kind;
     p->last = s->index;
-    if (s->last)
-        s->last->next = p;
+    if (s->tail)
+        s->tail->next = p;
     else
         s->head = p;
-    s->last = p;
+    s->tail = p;
     return p;
 }
 
@@ -199,7 +217,7 @@ static void pop(struct stream *s)
 {
     struct pending *p = s->head;
     s->head = p->next;
-    if (!s->head) s->last = NULL;
+    if (!s->head) s->tail = NULL;
     count_queued(s, p->t.bytes.len, 0);
     buf_release(&p->t.bytes);
     free(p);
@@ -349,7 +367,7 @@ static void on_appended(struct log_req *r, int err)
 /* The entry that takes n more bytes of ops: the last one that is not being written, or a new one. */
 static struct pending *open_transaction(struct stream *s)
 {
-    struct pending *p = s->last;
+    struct pending *p = s->tail;
     if (p && p->kind == KIND_TRANSACTION && !p->sealed) return p;
     p = push(s, KIND_TRANSACTION);
     entry_transaction_begin(&p->t);
@@ -481,39 +499,122 @@ static int on_entry(uint64_t position, const void *bytes, size_t n, void *arg)
     if (!err && e) err = replay_entry(s, e);
     arena_release(&a);
     if (err) buf_addf(&s->why, ", at position %llu", (unsigned long long)position);
+    s->next = position + 1;
     return err;
 }
 
-static void on_replayed(struct log_req *r, int err)
+static void count_frames(struct stream *s)
 {
-    struct stream *s = call_end(r, NULL);
-    if (!s) return;
+    add(s->st.bad_frames, (int64_t)(s->reader.bad_frames - s->bad_frames));
+    add(s->st.deflated, (int64_t)(s->reader.deflated - s->deflated));
+    s->bad_frames = s->reader.bad_frames;
+    s->deflated = s->reader.deflated;
+}
+
+static void count_lag(struct stream *s)
+{
+    if (s->st.lag) stat_set(s->st.lag, (int64_t)stream_lag(s));
+}
+
+static void replayed(struct stream *s)
+{
     entry_reader_end(&s->reader);
-    add(s->st.bad_frames, (int64_t)s->reader.bad_frames);
-    add(s->st.deflated, (int64_t)s->reader.deflated);
+    count_frames(s);
     if (s->reader.bad_frames || s->reader.orphans)
         logline(LOG_WARN, "log_frames_dropped", "incomplete=%llu chunks_without_header=%llu",
                 (unsigned long long)s->reader.bad_frames, (unsigned long long)s->reader.orphans);
-    if (err) {
-        fail(s, err, "replaying the log failed");
-        return;
-    }
     s->ready = true;
+    s->following = false;
+    count_lag(s);
     kick_later(s);
     s->c.on_ready(s->c.arg);
 }
 
+static void read_on(struct stream *s);
+
+/* Truncated under the reader: what is left begins with a snapshot, which says it all. */
+static bool truncated_meanwhile(const struct stream *s, int err)
+{
+    return (err == ERR_NOT_FOUND || err == ERR_INVALID) && !s->why.len && s->next < log_begin(s->c.log);
+}
+
+static void on_read(struct log_req *r, int err)
+{
+    uint64_t to = r->position;
+    struct stream *s = call_end(r, NULL);
+    if (!s) return;
+    count_frames(s);
+    if (err && !truncated_meanwhile(s, err)) {
+        fail(s, err, "replaying the log failed");
+        return;
+    }
+    if (!err && s->next <= to) s->next = to + 1;
+    read_on(s);
+}
+
+/* Applies what is known and has not been applied. */
+static void read_on(struct stream *s)
+{
+    uint64_t begin = log_begin(s->c.log);
+    if (s->read || s->failed || s->closing) return;
+    if (s->next < begin) s->next = begin;
+    count_lag(s);
+    uint64_t end = s->elected ? s->last + 1 : log_known(s->c.log, s->next);
+    if (s->next < end) {
+        struct call *c = call_in(s, &s->read, on_read);
+        c->req.position = end - 1;
+        log_read(s->c.log, &c->req, s->next, end - 1, on_entry, c);
+    } else if (s->elected) {
+        replayed(s);
+    }
+}
+
+/* ---- following ---- */
+
+static void on_follow(uv_timer_t *t)
+{
+    read_on(t->data);
+}
+
+static void on_learned(void *arg)
+{
+    struct stream *s = arg;
+    if (!s->following || s->failed || s->closing) return;
+    count_lag(s);
+    if (!uv_is_active((uv_handle_t *)&s->follow)) uv_timer_start(&s->follow, on_follow, FOLLOW_DELAY_MS, 0);
+}
+
+void stream_follow(struct stream *s)
+{
+    assert(!s->following);
+    assert(!s->call);
+    assert(!s->ready);
+    s->following = true;
+    log_follow(s->c.log, on_learned, s);
+}
+
+uint64_t stream_lag(const struct stream *s)
+{
+    uint64_t begin = log_begin(s->c.log), heard = log_heard(s->c.log);
+    uint64_t next = s->next > begin ? s->next : begin;
+    return s->ready || heard < next ? 0 : heard - next;
+}
+
+/* ---- taking over ---- */
+
 static void on_elected(struct log_req *r, int err)
 {
-    uint64_t begin = r->begin, last;
+    uint64_t last;
     struct stream *s = call_end(r, &last);
     if (!s) return;
     if (err) {
         fail(s, err, "becoming the log's writer failed");
         return;
     }
-    struct call *c = call_new(s, on_replayed);
-    log_read(s->c.log, &c->req, begin, last, on_entry, c);
+    s->elected = true;
+    s->last = last;
+    uv_timer_stop(&s->follow);
+    read_on(s);
 }
 
 void stream_start(struct stream *s)
@@ -542,8 +643,11 @@ void stream_close(struct stream *s, void (*cb)(void *arg), void *arg)
     s->close_cb = cb;
     s->close_arg = arg;
     if (s->call) s->call->stream = NULL;
+    if (s->read) s->read->stream = NULL;
+    if (s->following) log_unfollow(s->c.log);
     drop_queue(s, ERR_CLOSED);
-    s->handles = 2;
+    s->handles = 3;
+    uv_close((uv_handle_t *)&s->follow, on_closed);
     uv_close((uv_handle_t *)&s->check, on_closed);
     uv_close((uv_handle_t *)&s->idle, on_closed);
 }
