@@ -36,7 +36,7 @@ struct peers_config {
     void *arg;
 };
 
-/* Strings are copied. ERR_EXISTS: lp has such a process already. */
+/* Strings are copied. ERR_EXISTS: lp has such a process already. ERR_INVALID: a quorum beyond LIMIT_LOG_QUORUM. */
 int peers_new(const struct peers_config *c, struct peers **ret);
 /* Leaves the group. No callback but cb runs after the call; the log then sends nothing any more. */
 void peers_close(struct peers *p, void (*cb)(void *arg), void *arg);

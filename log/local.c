@@ -135,9 +135,9 @@ static bool dirty(const struct batch *b)
 static void add_metadata(struct local *l)
 {
     l->batch.store_metadata = true;
-    l->batch.metadata = (struct storage_metadata){ .status = l->c.replica->status,
-                                                   .promised = l->c.replica->promised,
-                                                   .quorum = l->c.quorum };
+    l->batch.metadata = (struct storage_metadata){
+        .status = l->c.replica->status, .promised = l->c.replica->promised, .quorum = l->c.quorum, .id = l->c.id
+    };
 }
 
 static void add_action(struct batch *b, const struct action *a)

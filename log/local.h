@@ -31,7 +31,8 @@ struct local_config {
     uv_loop_t *loop;
     struct storage *storage; /* outlives it */
     struct replica *replica; /* restored; the local's to change */
-    unsigned quorum;         /* kept with the metadata */
+    unsigned quorum;         /* kept with the metadata, as is */
+    uint32_t id;             /* the replica's */
     struct stats *stats;     /* may be NULL */
     /* The answer is durable; bytes are good during the call. */
     void (*on_answer)(const struct local_origin *o, const struct message *answer, void *arg);

@@ -33,6 +33,7 @@ struct log {
     struct log_config c;
     struct storage *storage;
     struct replica replica;
+    uint32_t id;
     struct coordinator coordinator;
     struct recover recover;
     struct catchup catchup;
@@ -418,15 +419,21 @@ static int check_quorum(const struct log_config *c, const struct storage_metadat
 
 static int store_first_metadata(struct log *l, struct buf *err_text)
 {
-    struct storage_metadata m = { l->replica.status, l->replica.promised, l->c.quorum };
+    struct storage_metadata m = { l->replica.status, l->replica.promised, l->c.quorum, l->id };
     int err = storage_write(l->storage, &(struct storage_batch){ .metadata = &m });
     if (err && err_text) buf_addf(err_text, "log folder %s: %s", l->c.path, storage_error(l->storage));
     return err;
 }
 
+static uint32_t new_id(const struct log *l)
+{
+    struct rng rng = { l->c.seed };
+    return (uint32_t)(rng_next(&rng) >> 32) | 1;
+}
+
 static int restore(struct log *l, struct buf *err_text)
 {
-    struct storage_metadata m = { REPLICA_EMPTY, 0, 0 };
+    struct storage_metadata m = { REPLICA_EMPTY, 0, 0, 0 };
     bool stored = storage_metadata(l->storage, &m);
     int err = check_quorum(&l->c, &m, err_text);
     if (err) return err;
@@ -435,7 +442,8 @@ static int restore(struct log *l, struct buf *err_text)
     if (err) return err;
     bool initialize = l->c.initialize && m.status == REPLICA_EMPTY && l->replica.end == 0;
     if (initialize) l->replica.status = REPLICA_VOTING;
-    return initialize || !stored ? store_first_metadata(l, err_text) : 0;
+    l->id = m.id ? m.id : new_id(l);
+    return initialize || !stored || !m.id ? store_first_metadata(l, err_text) : 0;
 }
 
 static void timing_init(struct timing *t, struct stats *s, const char *what)
@@ -470,6 +478,7 @@ static void start_roles(struct log *l)
                                   .storage = l->storage,
                                   .replica = &l->replica,
                                   .quorum = c->quorum,
+                                  .id = l->id,
                                   .stats = c->stats,
                                   .on_answer = on_answer,
                                   .on_changed = on_changed,
@@ -746,6 +755,11 @@ void log_set_sender(struct log *l,
 {
     l->c.send = send;
     l->c.arg = arg;
+}
+
+uint64_t log_replica_id(const struct log *l)
+{
+    return l->id;
 }
 
 bool log_votes(const struct log *l)

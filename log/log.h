@@ -17,7 +17,7 @@ struct log_config {
     uv_loop_t *loop;
     const char *path; /* folder; made if missing */
     unsigned quorum;
-    uint64_t seed;
+    uint64_t seed;   /* random: also the first source of the replica's id */
     bool initialize; /* an empty folder becomes a VOTING replica at once (single-replica use); else recovery is awaited
                       */
     bool auto_initialize; /* recovery: where all 2 quorum - 1 replicas are empty, they begin a new log */
@@ -65,6 +65,8 @@ void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
 /* What the last storage failure was, for people; "" if there was none. */
 const char *log_error(const struct log *l);
 
+/* Random, kept with the log: tells a replica that came back under another address from a new one. */
+uint64_t log_replica_id(const struct log *l);
 /* Whether this replica votes. One that does not recovers by itself once the peers are known; elections wait for it. */
 bool log_votes(const struct log *l);
 /* Nobody begins a new log by itself, and all replicas are empty: `aurora-scheduler log initialize` is needed. */

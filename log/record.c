@@ -16,7 +16,7 @@ static_assert(sizeof(struct head) == 32, "a disk format without holes");
 enum { HAS_PERFORMED = 1, HAS_LEARNED = 2, LEARNED = 4, TOMBSTONE = 8, FLAGS = 15 };
 
 struct disk_metadata {
-    uint32_t crc, status, quorum, zero;
+    uint32_t crc, status, quorum, id;
     uint64_t promised;
 };
 static_assert(sizeof(struct disk_metadata) == METADATA_BYTES, "a disk format without holes");
@@ -80,7 +80,9 @@ int record_decode(uint64_t position, const void *value, size_t n, struct action 
 
 void metadata_encode(const struct storage_metadata *m, uint8_t value[METADATA_BYTES])
 {
-    struct disk_metadata d = { .status = (uint32_t)m->status, .quorum = m->quorum, .promised = m->promised };
+    struct disk_metadata d = {
+        .status = (uint32_t)m->status, .quorum = m->quorum, .id = m->id, .promised = m->promised
+    };
     d.crc = checksum(UINT64_MAX, (const uint8_t *)&d, sizeof(d));
     memcpy(value, &d, sizeof(d));
 }
@@ -92,7 +94,7 @@ int metadata_decode(const void *value, size_t n, struct storage_metadata *ret)
     memcpy(&d, value, sizeof(d));
     if (d.crc != checksum(UINT64_MAX, value, n)) return ERR_CORRUPT;
     if (d.status < REPLICA_VOTING || d.status > REPLICA_EMPTY) return ERR_CORRUPT;
-    *ret = (struct storage_metadata){ (enum replica_status)d.status, d.promised, d.quorum };
+    *ret = (struct storage_metadata){ (enum replica_status)d.status, d.promised, d.quorum, d.id };
     return 0;
 }
 

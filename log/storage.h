@@ -24,6 +24,7 @@ struct storage_metadata {
     enum replica_status status;
     uint64_t promised;
     uint32_t quorum;
+    uint32_t id; /* of the replica, random; 0: it has none yet */
 };
 
 /* Opens the folder, which is made (its parents are not) if it is missing. map_bytes 0: the default.

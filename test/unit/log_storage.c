@@ -94,7 +94,7 @@ static void put(struct storage *s, struct model *m, uint64_t position, uint8_t f
     static uint8_t bytes[1 << 20];
     assert_true(n <= sizeof(bytes));
     struct action a = make_action(position, fill, n, bytes);
-    m->metadata = (struct storage_metadata){ REPLICA_VOTING, fill, 1 };
+    m->metadata = (struct storage_metadata){ REPLICA_VOTING, fill, 1, 77 };
     struct storage_batch b = { .metadata = &m->metadata, .actions = &a, .n = 1 };
     assert_int_equal(storage_write(s, &b), 0);
     m->has[position] = true;
@@ -285,7 +285,7 @@ static void a_full_map_says_so_and_loses_nothing(void **state)
     uint64_t p = 0;
     for (; p < MAX_RECORDS; p++) {
         struct action a = make_action(p, 5, sizeof(bytes), bytes);
-        struct storage_metadata meta = { REPLICA_VOTING, p, 1 };
+        struct storage_metadata meta = { REPLICA_VOTING, p, 1, 77 };
         err = storage_write(s, &(struct storage_batch){ .metadata = &meta, .actions = &a, .n = 1 });
         if (err) break;
         m.has[p] = true;
