@@ -559,6 +559,38 @@ class StartTest(unittest.TestCase):
             self.assertEqual(rc, 1)
             self.assertIn(f"{d}: it holds files of something else", err.splitlines()[-1])
 
+    def test_libprocess_environment(self):
+        """What Mesos is told, as a listener in the master's place sees it; and the log level."""
+        env = {"LIBPROCESS_IP": "127.0.0.1", "LIBPROCESS_PORT": str(free_port()), "LIBPROCESS_ADVERTISE_IP": "127.0.0.2",
+               "LIBPROCESS_ADVERTISE_PORT": "999", "GLOG_v": "1"}
+        binary = os.path.join(os.environ["BUILD"], "aurora-scheduler")
+        with socket.create_server(("127.0.0.1", 0)) as master, tempfile.TemporaryDirectory() as d, \
+                open(f"{d}/err", "w+", encoding="utf-8") as err:
+            master.settimeout(60)
+            flags = [f.replace("127.0.0.1:1", f"127.0.0.1:{master.getsockname()[1]}") for f in self.required(d + "/log")]
+            p = subprocess.Popen([binary, *flags], stdout=subprocess.PIPE, stderr=err, text=True, env=dict(os.environ, **env))
+            try:
+                line = p.stdout.readline()
+                self.assertTrue(line.endswith(f" libprocess=127.0.0.1:{env['LIBPROCESS_PORT']}\n"), line)
+                with master.accept()[0] as connection:
+                    connection.settimeout(60)
+                    self.assertIn(b"@127.0.0.2:999\r\n", connection.recv(65536))
+                Http(int(line.split()[1].rsplit(":", 1)[1])).call("GET", "/health")
+                wait_until(lambda: err.seek(0) == 0 and " DEBUG http method=GET target=/health" in err.read(), 30)
+            finally:
+                p.terminate()
+                p.stdout.close()
+                self.assertEqual(p.wait(30), 0)
+
+    def test_wrong_libprocess_environment(self):
+        with tempfile.TemporaryDirectory() as d:
+            for env, text in (({"LIBPROCESS_PORT": "x"}, "LIBPROCESS_PORT: 'x' is not a port"),
+                              ({"LIBPROCESS_ADVERTISE_PORT": "65536"}, "LIBPROCESS_ADVERTISE_PORT: '65536' is not a port"),
+                              ({"LIBPROCESS_IP": "nonsense"}, "can't listen for Mesos on nonsense:0")):
+                rc, out, err = self.run_scheduler(*self.required(d + "/log"), env=env)
+                self.assertEqual((rc, out), (1, ""))
+                self.assertIn(text, err.splitlines()[-1])
+
     def test_two_schedulers_on_one_log(self):
         with Cluster(simulate=True) as c:
             rc, _, err = self.run_scheduler(*self.required(f"{c.dir}/log"))
