@@ -565,7 +565,7 @@ class StartTest(unittest.TestCase):
                "LIBPROCESS_ADVERTISE_PORT": "999", "GLOG_v": "1"}
         binary = os.path.join(os.environ["BUILD"], "aurora-scheduler")
         with socket.create_server(("127.0.0.1", 0)) as master, tempfile.TemporaryDirectory() as d, \
-                open(f"{d}/err", "w+", encoding="utf-8") as err:
+                open(f"{d}/err", "a+", encoding="utf-8") as err:
             master.settimeout(60)
             flags = [f.replace("127.0.0.1:1", f"127.0.0.1:{master.getsockname()[1]}") for f in self.required(d + "/log")]
             p = subprocess.Popen([binary, *flags], stdout=subprocess.PIPE, stderr=err, text=True, env=dict(os.environ, **env))
