@@ -245,10 +245,7 @@ static int read_container(struct reader *r, const struct place *p, const struct 
     struct elements e = { 0 };
     int rc = read_elements(r, p, &f->type, &e);
     if (rc) return rc;
-    *tfield_has(f, obj) = true;
-    *tfield_count(f, obj) = e.n;
-    *tfield_array(f, obj) = e.v;
-    if (f->type.key) *tfield_keys(f, obj) = e.keys;
+    tfield_set_container(f, obj, e.n, e.keys, e.v);
     return 0;
 }
 

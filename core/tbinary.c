@@ -435,10 +435,7 @@ static int in_container_field(struct in *in, const struct tfield *f, void *obj)
     rc = in_elements(in, f, n, keys, v);
     in->depth--;
     if (rc) return rc;
-    *tfield_has(f, obj) = true;
-    *tfield_count(f, obj) = n;
-    *tfield_array(f, obj) = v;
-    if (t->key) *tfield_keys(f, obj) = keys;
+    tfield_set_container(f, obj, n, keys, v);
     return 0;
 }
 

@@ -367,10 +367,7 @@ static int read_container(struct jsonin *in, const struct tfield *f, void *obj)
     jsonin_leave(in);
     if (rc == 0) rc = jsonin_expect(in, ']');
     if (rc) return rc;
-    *tfield_has(f, obj) = true;
-    *tfield_count(f, obj) = n;
-    *tfield_array(f, obj) = v;
-    if (t->key) *tfield_keys(f, obj) = keys;
+    tfield_set_container(f, obj, n, keys, v);
     return 0;
 }
 

@@ -32,6 +32,15 @@ static inline void **tfield_keys(const struct tfield *f, const void *obj)
     return (void **)((char *)(uintptr_t)obj + f->keys_off);
 }
 
+/* What a reader has read of a container: n elements, and as many keys (of a map; else NULL). */
+static inline void tfield_set_container(const struct tfield *f, void *obj, uint32_t n, void *keys, void *elements)
+{
+    *tfield_has(f, obj) = true;
+    *tfield_count(f, obj) = n;
+    *tfield_array(f, obj) = elements;
+    if (f->type.key) *tfield_keys(f, obj) = keys;
+}
+
 /* The value itself: of a struct, the struct. Not for containers. */
 static inline const void *tfield_value(const struct tfield *f, const void *obj)
 {
