@@ -20,6 +20,8 @@
 #define STOP_TIMEOUT_MS 5000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
+/* A snapshot that comes while a command is half done waits this long. */
+#define BUSY_RETRY_MS 100
 /* Free memory that malloc may keep for the next burst, and how often it is looked at, in ticks of the statistics. */
 #define TRIM_FREE_BYTES (8u << 20)
 #define TRIM_TICKS 5
@@ -89,6 +91,7 @@ static void arm_sched_timer(void *arg)
 static uint64_t append(const struct api_op *ops, uint32_t n, void *arg)
 {
     struct app *a = arg;
+    stream_hold(a->stream, sched_busy(a->sched));
     uint64_t index = stream_append(a->stream, ops, n);
     stat_set(a->queue_stat, (int64_t)stream_queued_bytes(a->stream));
     return index;
@@ -305,6 +308,11 @@ static void on_snapshot_written(int err, void *arg)
 static void on_snapshot_timer(uv_timer_t *t)
 {
     struct app *a = t->data;
+    if (sched_busy(a->sched)) { /* half of a job is no state to keep */
+        start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, BUSY_RETRY_MS,
+                    flag_ms(a->flags, FLAG_dlog_snapshot_interval));
+        return;
+    }
     int rv = stream_snapshot(a->stream, sched_store(a->sched), on_snapshot_written, a);
     if (rv != 0) on_snapshot_written(rv, a);
 }

@@ -32,6 +32,10 @@ static struct api_job_configuration *accept_job(struct command *c, const struct 
 
 static bool not_updating(struct command *c, const struct api_job_key *key)
 {
+    if (creation_of(c->s, key)) {
+        struct str text = job_key_text(key, c->a);
+        return command_fail(c, API_RESPONSE_CODE_ERROR_TRANSIENT, "Job %.*s is being created", STR_ARG(text));
+    }
     return !store_job_updating(c->s->store, key) ||
            command_fail(c, API_RESPONSE_CODE_JOB_UPDATING_ERROR, "Job is currently updating");
 }
@@ -68,12 +72,9 @@ static void insert_instances(struct command *c, const struct api_job_configurati
         command_fail(c, API_RESPONSE_CODE_INVALID_REQUEST, "The task configuration holds a union without a value.");
         return;
     }
-    uint32_t n = (uint32_t)job->instance_count;
-    int32_t *ids = ARENA_ARRAY(&c->s->step.scratch, int32_t, n);
-    for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)i;
-    tasks_insert(c->s, config, ids, n, "create-job");
+    creation_start(c, config, (uint32_t)job->instance_count);
     config_unref(config);
-    command_workload(c, "thrift_workload", n);
+    command_workload(c, "thrift_workload", job->instance_count);
 }
 
 void cmd_create_job(struct command *c)

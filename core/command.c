@@ -108,6 +108,15 @@ static struct api_response *response_new(struct sched *s, struct arena *a)
     return r;
 }
 
+static void answer(struct sched *s, uint64_t cookie, const struct api_response *response)
+{
+    const char *code = tenum_name(&api_response_code_enum, (int32_t)response->response_code);
+    stat_add(stats_intf(s->stats, "scheduler_thrift_response_%s", code), 1);
+    struct effect *e = step_effect(&s->step, EFFECT_REPLY);
+    e->reply.cookie = cookie;
+    e->reply.response = response;
+}
+
 void command_run(struct sched *s, const struct sched_event *ev)
 {
     assert(ev->command.method);
@@ -120,9 +129,10 @@ void command_run(struct sched *s, const struct sched_event *ev)
     else
         command_fail(&c, API_RESPONSE_CODE_ERROR, "Method %s is not implemented by this scheduler.", method);
 
-    const char *code = tenum_name(&api_response_code_enum, (int32_t)c.response->response_code);
-    stat_add(stats_intf(s->stats, "scheduler_thrift_response_%s", code), 1);
-    struct effect *e = step_effect(&s->step, EFFECT_REPLY);
-    e->reply.cookie = ev->command.cookie;
-    e->reply.response = c.response;
+    if (!c.deferred) answer(s, ev->command.cookie, c.response);
+}
+
+void command_answer_ok(struct sched *s, uint64_t cookie)
+{
+    answer(s, cookie, response_new(s, &s->step.update->arena));
 }

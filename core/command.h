@@ -11,6 +11,7 @@ struct command {
     const void *args;              /* of the method's type, as the client sent them */
     struct arena *a;               /* lives as long as the answer */
     struct api_response *response; /* details present, serverInfo filled in */
+    bool deferred;                 /* a creation goes on and answers when it is done */
 };
 
 typedef void (*command_fn)(struct command *c);
@@ -36,6 +37,17 @@ void *command_normal(struct command *c, const struct tdesc *d, const void *obj);
 /* Items that an answer holds, or tasks that a command touched. */
 void command_workload(struct command *c, const char *prefix, int64_t n);
 struct api_result *command_result(struct command *c);
+
+/* creation.c: the instances of a new job, in slices of LIMIT_STEP_CREATED_TASKS. */
+/* Inserts instances 0 .. n - 1, the first slice at once. If more are left, the command is deferred. */
+void creation_start(struct command *c, struct config *config, uint32_t n);
+/* The next slice; answers the command with the last one. */
+void creation_go_on(struct sched *s);
+/* Tasks of this key are still being created. */
+bool creation_of(const struct sched *s, const struct api_job_key *key);
+void creation_free_all(struct sched *s);
+/* command.c: the answer that a deferred command is due. */
+void command_answer_ok(struct sched *s, uint64_t cookie);
 
 /* cmd_jobs.c */
 void cmd_create_job(struct command *c);

@@ -64,6 +64,8 @@
  * tasks: up to twice as many to fill the last offer's share.) */
 #define LIMIT_STEP_PLACED_TASKS 100
 #define LIMIT_STEP_TIMERS 1000
+/* Instances of a new job that one step creates. */
+#define LIMIT_STEP_CREATED_TASKS 250
 
 /* The quorum size of the log; twice as many replicas, less one, may take part. */
 #define LIMIT_LOG_QUORUM 16

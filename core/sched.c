@@ -1,6 +1,7 @@
 #include "core/sched.h"
 
 #include "core/buf.h"
+#include "core/command.h"
 #include "core/limits.h"
 #include "core/logline.h"
 #include "core/sched_impl.h"
@@ -92,6 +93,7 @@ void sched_free(struct sched *s)
 {
     if (!s) return;
     assert(!s->step.update);
+    creation_free_all(s);
     pending_clear(s);
     offers_clear(s);
     task_timers_clear(s);
@@ -165,6 +167,10 @@ static void on_disconnected(struct sched *s)
 
 static void on_timer(struct sched *s)
 {
+    if (s->creations) {
+        creation_go_on(s);
+        return;
+    }
     for (int i = 0; s->active && i < LIMIT_STEP_TIMERS; i++) {
         if (s->pending.placed_in_step >= LIMIT_STEP_PLACED_TASKS) return;
         struct timer *t = timers_pop(&s->timers, s->now_ms);
@@ -234,7 +240,13 @@ void sched_step(struct sched *s, const struct sched_event *ev, struct sched_upda
 
 int64_t sched_timeout(const struct sched *s)
 {
+    if (s->creations) return s->now_ms;
     return s->active ? timers_next(&s->timers) : INT64_MAX;
+}
+
+bool sched_busy(const struct sched *s)
+{
+    return s->creations != NULL;
 }
 
 /* ---------------- read access ---------------- */

@@ -234,6 +234,10 @@ void sched_update_release(struct sched_update *u);
 /* Whether EV_COMMAND of this method has a handler; the others are answered with an ERROR that names them. */
 bool sched_serves(struct str method_name);
 
+/* A command is being carried out over several steps, so as not to hold its caller up; EV_TIMER is due at once. What
+ * these steps give must become durable together or not at all. */
+bool sched_busy(const struct sched *s);
+
 /* When EV_TIMER is due, epoch ms; INT64_MAX if nothing is scheduled. */
 int64_t sched_timeout(const struct sched *s);
 

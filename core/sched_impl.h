@@ -143,6 +143,7 @@ struct sched {
     bool active;    /* registered since: timers run */
     int64_t now_ms; /* of the step in progress */
     struct step step;
+    struct creation *creations;   /* in progress, oldest first */
     struct task_changed *changes; /* a queue: [change_at, n_changes) */
     uint32_t change_at, n_changes, cap_changes;
     struct timers timers;

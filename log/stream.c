@@ -59,7 +59,7 @@ struct stream {
     uint64_t index, durable;
     struct call *call; /* under way: the election or a write */
     struct call *read;
-    bool ready, failed, closing;
+    bool ready, failed, closing, held;
 
     /* The entry that is being written: the head. */
     bool writing;
@@ -283,6 +283,7 @@ static void kick(struct stream *s)
     struct pending *p = s->head;
     if (!s->ready || s->failed || s->closing || s->call || !p) return;
     if (p->kind == KIND_SNAPSHOT && !p->snapshot->encoded) return; /* what is behind must stay behind */
+    if (s->held && p->kind == KIND_TRANSACTION && !p->sealed) return;
     struct buf *entry = p->snapshot ? &p->snapshot->entry : &p->t.bytes;
     if (p->kind == KIND_TRANSACTION && !p->sealed) {
         size_t before = entry->len;
@@ -382,7 +383,7 @@ static int add_group(struct stream *s, struct pending *p, const struct api_op *o
     uint32_t n_before = p->t.n_ops;
     int err = 0;
     for (uint32_t i = 0; i < n && !err; i++) err = entry_transaction_op(&p->t, &ops[i]);
-    bool too_much = err == ERR_TOO_BIG || p->t.bytes.len + TRANSACTION_OVERHEAD > s->c.max_entry_bytes;
+    bool too_much = !s->held && (err == ERR_TOO_BIG || p->t.bytes.len + TRANSACTION_OVERHEAD > s->c.max_entry_bytes);
     if (err || (too_much && n_before)) entry_transaction_rewind(&p->t, before, n_before);
     if (too_much && n_before) {
         size_t whole = p->t.bytes.len;
@@ -408,6 +409,13 @@ uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n)
     s->index++;
     kick_later(s);
     return s->index;
+}
+
+void stream_hold(struct stream *s, bool held)
+{
+    if (s->held == held) return;
+    s->held = held;
+    if (!held) kick_later(s);
 }
 
 uint64_t stream_durable(const struct stream *s)
@@ -450,7 +458,7 @@ static void after_encode(uv_work_t *w, int status)
 int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg)
 {
     if (s->failed || s->closing) return ERR_CLOSED;
-    if (s->snapshotting || !s->ready) return ERR_BUSY;
+    if (s->snapshotting || s->held || !s->ready) return ERR_BUSY;
     struct snapshot *n = xcalloc(1, sizeof(*n));
     n->stream = s;
     n->cb = cb;

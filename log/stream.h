@@ -48,6 +48,10 @@ void stream_start(struct stream *s);
 /* Queues ops as one indivisible group; returns their index (1, 2, ... per call), which on_durable reports. n may be 0:
  * the index of what is queued last. ops are encoded before the call returns. */
 uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n);
+/* While held, what is appended gathers in one entry, which is not written before the hold ends: groups of several calls
+ * that must become durable together or not at all. What was complete before is still written. No snapshot meanwhile
+ * (ERR_BUSY). */
+void stream_hold(struct stream *s, bool held);
 uint64_t stream_durable(const struct stream *s);
 size_t stream_queued_bytes(const struct stream *s);
 /* Writes a snapshot of the store as it is now (as Aurora does: deduplicated, deflated, framed) and truncates before it.

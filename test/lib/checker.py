@@ -11,7 +11,7 @@ import threading
 
 SEED = int(os.environ.get("SEED", str(random.SystemRandom().randrange(1 << 32))))
 CLIENTS = 6
-MAX_JOBS_ALIVE = 40
+MAX_JOBS_ALIVE = 24
 ORDER = ["THROTTLED", "PENDING", "ASSIGNED", "STARTING", "RUNNING", "RESTARTING", "KILLING"]
 ACTIVE = set(ORDER) | {"DRAINING", "PREEMPTING", "PARTITIONED"}
 
@@ -47,7 +47,7 @@ class Client(threading.Thread):
 
     def create(self):
         job = Job(f"j{self.number}-{self.world.round}-{len(self.world.jobs)}-{self.rng.randrange(10**6)}",
-                  self.rng.choice([1, 1, 2, 5, 20]))
+                  self.rng.choice([1, 1, 2, 5, 20, 600]))
         job.created = "doubt"
         self.world.add(self.number, job)
         code = self.call("createJob", description=self.world.description(job))["responseCode"]

@@ -310,7 +310,14 @@ const struct api_response *rig_call(struct rig *r, const char *method, const voi
     ev.command.method = rig_method(method);
     ev.command.args = args;
     ev.command.user = STR("UNSECURE");
+    r->reply = NULL;
     rig_step(r, &ev);
+    return r->reply;
+}
+
+const struct api_response *rig_finish(struct rig *r)
+{
+    while (sched_busy(r->s)) rig_step(r, &(struct sched_event){ .type = EV_TIMER });
     return r->reply;
 }
 
@@ -323,6 +330,7 @@ const struct api_response *rig_call_json(struct rig *r, const char *method, cons
     int rv = json_read(json, strlen(json), d, args, &a, JSON_STRICT, &err);
     if (rv) fail_msg("%s: %s", json, buf_cstr(&err));
     const struct api_response *resp = rig_call(r, method, args);
+    if (!resp) resp = rig_finish(r);
     arena_release(&a);
     buf_release(&err);
     return resp;

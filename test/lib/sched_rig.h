@@ -64,7 +64,9 @@ void rig_expect(struct rig *r, const char *text);
 const struct tmethod *rig_method(const char *name);
 /* Runs the method; args by its struct. Its response lives until the next call. */
 const struct api_response *rig_call(struct rig *r, const char *method, const void *args);
-/* The method with arguments as JSON. */
+/* NULL: a large creation that goes on. This lets it come to its end and gives its response. */
+const struct api_response *rig_finish(struct rig *r);
+/* The method with arguments as JSON, carried out to its end. */
 const struct api_response *rig_call_json(struct rig *r, const char *method, const char *json);
 /* "OK", "INVALID_REQUEST: text; text" of the response. */
 const char *rig_answer(struct rig *r, const struct api_response *resp);

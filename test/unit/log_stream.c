@@ -311,6 +311,36 @@ static void entries_end_below_the_record_size(void **state)
     end(&q);
 }
 
+static void on_snapshot_done(int err, void *arg);
+
+static void what_is_held_is_one_entry_or_nothing(void **state)
+{
+    (void)state;
+    struct process p = { 0 };
+    must_begin(&p);
+    uint64_t before = store_hash(p.store);
+    stream_hold(p.stream, true);
+    for (int i = 0; i < 40; i++) save(&p, 1, i, 1000); /* far more than one record takes */
+    assert_int_equal(stream_snapshot(p.stream, p.store, on_snapshot_done, &p), ERR_BUSY);
+    for (int i = 0; i < 100; i++) uv_run(&p.loop, UV_RUN_NOWAIT);
+    assert_int_equal(p.durable, 0);
+    struct process next = { 0 };
+    end(&p); /* in the middle: nothing of it is there */
+    p = next;
+    must_begin(&p);
+    assert_true(store_hash(p.store) == before);
+
+    int64_t entries = stat_of(&p, "scheduler_log_entries_written");
+    stream_hold(p.stream, true);
+    uint64_t last = 0;
+    for (int i = 0; i < 40; i++) last = save(&p, 1, i, 1000);
+    stream_hold(p.stream, false);
+    wait_durable(&p, last);
+    assert_int_equal(stat_of(&p, "scheduler_log_entries_written") - entries, 1);
+    restart(&p);
+    end(&p);
+}
+
 static void on_snapshot_done(int err, void *arg)
 {
     ((struct process *)arg)->snapshot_result = err;
@@ -461,6 +491,7 @@ int main(void)
         WITH_FOLDER(what_is_durable_is_replayed),
         WITH_FOLDER(what_queues_meanwhile_is_one_entry),
         WITH_FOLDER(a_group_is_never_split),
+        WITH_FOLDER(what_is_held_is_one_entry_or_nothing),
         WITH_FOLDER(entries_end_below_the_record_size),
         WITH_FOLDER(a_snapshot_replaces_what_was_before),
         WITH_FOLDER(closing_works_at_any_moment),
