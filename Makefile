@@ -14,7 +14,7 @@ CC ?= cc
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
 # Another make, after the packages are there: this one has looked into the folders already, and builds one thing at a time.
-SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(JOBS))
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wvla
 CPPFLAGS += -I. -I$(GEN) -I/usr/share/include/llhttp -D_GNU_SOURCE
 CFLAGS ?= -O2 -g
@@ -209,7 +209,8 @@ install: all ## install programs, unit file and examples below $(DESTDIR)$(PREFI
 	install -Dm755 build/aurora-scheduler $(DESTDIR)$(PREFIX)/sbin/aurora-scheduler
 	install -Dm755 build/mesos-local $(DESTDIR)$(PREFIX)/bin/mesos-local
 	install -Dm644 docs/examples/aurora-scheduler.service $(DESTDIR)/lib/systemd/system/aurora-scheduler.service
-	install -Dm644 docs/examples/hello.json $(DESTDIR)$(PREFIX)/share/aurora-scheduler/hello.json
+	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)/lib/systemd/system/aurora-scheduler.service
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/aurora-scheduler/ $(filter-out %.py,$(wildcard docs/examples/*))
 dist: ## a source archive of HEAD in build/
 	@mkdir -p build
 	git archive --format=tar.gz --prefix=aurora-scheduler/ -o build/aurora-scheduler.tar.gz HEAD

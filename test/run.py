@@ -47,7 +47,10 @@ def module(path, build):
     ran = re.search(r"^Ran (\d+) tests?", out, re.M)
     bad = re.search(r"FAILED \((.*)\)", out)
     failed = sum(int(n) for n in re.findall(r"(?:failures|errors)=(\d+)", bad.group(1))) if bad else 0
-    return report(os.path.basename(path), (int(ran.group(1)) if ran else 0) - failed, failed, rc, out, secs)
+    skipped = int((re.search(r"skipped=(\d+)", out) or [0, 0])[1])
+    for line in re.findall(r"^.* \.\.\. skipped .*$", out, re.M):
+        print(f"skip {line}", flush=True)
+    return report(os.path.basename(path), (int(ran.group(1)) if ran else 0) - failed - skipped, failed, rc, out, secs)
 
 
 def main():
