@@ -312,7 +312,9 @@ enum quorum_verdict peers_judge(const struct peers *p, struct buf *why)
     for (unsigned i = 0; i < p->n; i++)
         members[i] = (struct quorum_member){ p->v[i].text, p->v[i].heard, p->v[i].record };
     struct quorum_view view = { .flag = p->c.quorum, .own = p->own, .members = members, .n = p->n };
-    enum quorum_verdict verdict = quorum_judge(&view, why);
+    struct buf unread = { 0 };
+    enum quorum_verdict verdict = quorum_judge(&view, why ? why : &unread);
+    buf_release(&unread);
     free(members);
     return verdict;
 }

@@ -45,7 +45,8 @@ void peers_close(struct peers *p, void (*cb)(void *arg), void *arg);
 int peers_set(struct peers *p, const char *const *pids, unsigned n);
 /* Own replica included. */
 unsigned peers_members(const struct peers *p);
-/* Whether all that is known of the others allows this quorum size (log/quorum.h). why: what to set, if not. */
+/* Whether all that is known of the others allows this quorum size (log/quorum.h). why: what to set, if not; may be
+ * NULL. */
 enum quorum_verdict peers_judge(const struct peers *p, struct buf *why);
 
 #endif

@@ -256,6 +256,30 @@ static void long_reads_come_in_slices(void **state)
     close_log(l);
 }
 
+/* The loop is blocked for longer than the timeout, while the disk is done at once. */
+static void a_blocked_loop_does_not_time_out(void **state)
+{
+    (void)state;
+    struct log_config c = config(folder);
+    struct log_req r;
+    struct buf text = { 0 };
+    c.write_timeout_ms = c.read_timeout_ms = 100;
+    struct log *l = must_open(&c);
+    assert_int_equal(elect(l, &r), 0);
+    int result = 1;
+    struct log_req write = { .data = &result, .cb = on_done };
+    log_append(l, &write, "one", 3);
+    uv_sleep(300);
+    assert_int_equal(wait_for(&result), 0);
+    result = 1;
+    log_read(l, &write, 0, 1, collect, &text);
+    uv_sleep(300);
+    assert_int_equal(wait_for(&result), 0);
+    assert_string_equal(buf_cstr(&text), "1=one ");
+    buf_release(&text);
+    close_log(l);
+}
+
 /* ---- three members ---- */
 
 struct member {
@@ -412,6 +436,7 @@ int main(void)
         WITH_LOOP(another_quorum_size_is_refused),
         WITH_LOOP(a_full_log_says_so),
         WITH_LOOP(long_reads_come_in_slices),
+        WITH_LOOP(a_blocked_loop_does_not_time_out),
         WITH_LOOP(three_members_agree),
         WITH_LOOP(without_a_quorum_a_write_times_out),
     };
