@@ -146,18 +146,18 @@ $(B)/test/fuzz_%: $(OBJ)/test/fuzz/%.o $(LIBS_admin)
 
 unit: $(UNIT) $(SIM) $(TOOLS) all
 check: ## build the sanitizer build and run its C tests only (quick)
-	@$(SUBMAKE) MODE=asan unit
+	+@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan --only unit
 asan: ## build everything with AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(SUBMAKE) MODE=asan unit
+	+@$(SUBMAKE) MODE=asan unit
 test: deps-test ## run all tests (sanitizer build); ends with "N passed, M failed"
-	@$(SUBMAKE) MODE=asan unit
+	+@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan
 sim: ## run the simulations: make sim SEEDS=1000
-	@$(SUBMAKE) MODE=asan unit
+	+@$(SUBMAKE) MODE=asan unit
 	@$(PYTHON) test/run.py --build build/asan --only sim --seeds $(or $(SEEDS),1000)
 fuzz-build:
-	@$(SUBMAKE) MODE=fuzz fuzz-programs
+	+@$(SUBMAKE) MODE=fuzz fuzz-programs
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZ)
 fuzz: fuzz-build ## run every fuzzer: make fuzz SECONDS_EACH=20
@@ -165,10 +165,10 @@ fuzz: fuzz-build ## run every fuzzer: make fuzz SECONDS_EACH=20
 bench-programs: $(BENCH)
 .PHONY: bench-programs
 bench: deps-test ## measure; prints ratios against the machine's own limits
-	@$(SUBMAKE) all bench-programs
+	+@$(SUBMAKE) all bench-programs
 	@$(PYTHON) test/bench/bench.py --build build
 run: deps ## start a master, agents and one scheduler, submit docs/examples/hello.json, follow it
-	@$(SUBMAKE) all
+	+@$(SUBMAKE) all
 	@$(PYTHON) docs/examples/run.py --build build
 
 # ---- habits ----
