@@ -53,7 +53,7 @@ static uint64_t random_seed(void)
     return seed;
 }
 
-static void enter(struct app *a, enum lifecycle state)
+void app_enter(struct app *a, enum lifecycle state)
 {
     assert(state == LIFECYCLE_DEAD || state == a->state || state == a->state + 1);
     stat_set(a->state_stats[a->state], 0);
@@ -63,7 +63,7 @@ static void enter(struct app *a, enum lifecycle state)
     (void)sd_notifyf(0, "STATUS=%s", state_names[state]);
 }
 
-static void start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms, int64_t repeat_ms)
+void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms, int64_t repeat_ms)
 {
     if (!a->stopping) uv_timer_start(&a->timers[t], cb, (uint64_t)ms, (uint64_t)repeat_ms);
 }
@@ -85,7 +85,7 @@ static void arm_sched_timer(void *arg)
      */
     if (wait < 1) wait = 1;
     if (wait > SCHED_TIMER_MAX_MS) wait = SCHED_TIMER_MAX_MS;
-    start_timer(a, TIMER_SCHED, on_sched_timer, wait, 0);
+    app_start_timer(a, TIMER_SCHED, on_sched_timer, wait, 0);
 }
 
 static uint64_t append(const struct api_op *ops, uint32_t n, void *arg)
@@ -143,7 +143,7 @@ static void check_registered(struct app *a)
     if (a->state != LIFECYCLE_LEADER_AWAITING_REGISTRATION || !a->registered) return;
     if (stream_durable(a->stream) < a->registered_after) return;
     uv_timer_stop(&a->timers[TIMER_REGISTRATION]);
-    enter(a, LIFECYCLE_ACTIVE);
+    app_enter(a, LIFECYCLE_ACTIVE);
     if (a->lead) lead_advertise(a->lead);
 }
 
@@ -309,7 +309,7 @@ static void on_snapshot_timer(uv_timer_t *t)
 {
     struct app *a = t->data;
     if (sched_busy(a->sched)) { /* half of a job is no state to keep */
-        start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, BUSY_RETRY_MS,
+        app_start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, BUSY_RETRY_MS,
                     flag_ms(a->flags, FLAG_dlog_snapshot_interval));
         return;
     }
@@ -336,21 +336,23 @@ static void on_ready(void *arg)
         app_stop(a, 1, "flag -mesos_master_address: the servers can't be used");
         return;
     }
-    start_timer(a, TIMER_REGISTRATION, on_registration_timeout, flag_ms(f, FLAG_max_registration_delay), 0);
-    start_timer(a, TIMER_LEADING, on_leading_timeout, flag_ms(f, FLAG_max_leading_duration), 0);
+    app_start_timer(a, TIMER_REGISTRATION, on_registration_timeout, flag_ms(f, FLAG_max_registration_delay), 0);
+    app_start_timer(a, TIMER_LEADING, on_leading_timeout, flag_ms(f, FLAG_max_leading_duration), 0);
     int64_t interval = flag_ms(f, FLAG_dlog_snapshot_interval);
-    start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, interval, interval);
+    app_start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, interval, interval);
 }
 
 static int open_storage(struct app *a, struct buf *err)
 {
     const struct flags *f = a->flags;
+    bool alone = !flag_text(f, FLAG_native_log_zk_group_path) || !settings_zookeeper(f);
     struct log_config lc = {
         .loop = a->loop,
         .path = flag_text(f, FLAG_native_log_file_path),
         .quorum = (unsigned)flag_int(f, FLAG_native_log_quorum_size),
         .seed = random_seed(),
-        .initialize = true,
+        .initialize = alone,
+        .auto_initialize = flag_bool(f, FLAG_native_log_auto_initialize),
         .election_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_election_timeout),
         .read_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_read_timeout),
         .write_timeout_ms = (uint64_t)flag_ms(f, FLAG_native_log_write_timeout),
@@ -373,36 +375,6 @@ static int open_storage(struct app *a, struct buf *err)
         .arg = a,
     };
     return stream_new(&sc, &a->stream);
-}
-
-/* ---------------- leadership ---------------- */
-
-static void on_elected(void *arg)
-{
-    struct app *a = arg;
-    if (a->stopping) return;
-    enter(a, LIFECYCLE_LEADER_AWAITING_REGISTRATION);
-    stream_start(a->stream);
-}
-
-/* Nothing is written from here on: the pipeline is not stepped any more, and what is queued is dropped. */
-static void on_over(int exit_status, const char *why, void *arg)
-{
-    app_stop(arg, exit_status, why);
-}
-
-static int open_leadership(struct app *a, struct buf *err)
-{
-    if (!settings_zookeeper(a->flags)) return 0;
-    struct lead_config c = { .loop = a->loop,
-                             .flags = a->flags,
-                             .host = a->settings->hostname.p,
-                             .port = a->http_port,
-                             .stats = a->stats,
-                             .on_elected = on_elected,
-                             .on_over = on_over,
-                             .arg = a };
-    return lead_new(&c, &a->lead, err);
 }
 
 /* ---------------- signals, timers ---------------- */
@@ -461,10 +433,10 @@ static void start_measuring(struct app *a)
     uv_update_time(a->loop);
     looplag_start(&a->lag, a->loop, a->stats);
     int64_t interval = flag_ms(a->flags, FLAG_stat_sampling_interval);
-    start_timer(a, TIMER_TICK, on_tick, interval, interval);
+    app_start_timer(a, TIMER_TICK, on_tick, interval, interval);
     uint64_t usec;
     if (sd_watchdog_enabled(0, &usec) > 0)
-        start_timer(a, TIMER_WATCHDOG, on_watchdog, (int64_t)(usec / 3000), (int64_t)(usec / 3000));
+        app_start_timer(a, TIMER_WATCHDOG, on_watchdog, (int64_t)(usec / 3000), (int64_t)(usec / 3000));
 }
 
 /* ---------------- start and end ---------------- */
@@ -512,19 +484,16 @@ int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct 
     start_stats(a);
     start_scheduler(a);
     start_handles(a);
-    enter(a, LIFECYCLE_PREPARING_STORAGE);
+    app_enter(a, LIFECYCLE_PREPARING_STORAGE);
     int rv = open_storage(a, err_text);
     if (rv == 0) rv = listen_http(a, err_text);
     if (rv == 0) rv = listen_libprocess(a, err_text);
-    if (rv == 0) rv = open_leadership(a, err_text);
+    if (rv == 0) rv = standby_open(a, err_text);
     if (rv != 0) return rv;
-    enter(a, LIFECYCLE_STORAGE_PREPARED);
+    app_enter(a, LIFECYCLE_STORAGE_PREPARED);
     start_measuring(a);
     (void)sd_notify(0, "READY=1");
-    if (a->lead)
-        lead_stand(a->lead);
-    else
-        on_elected(a);
+    standby_start(a);
     return 0;
 }
 
@@ -551,17 +520,6 @@ static void close_handles(struct app *a)
 
 static void part_closed(void *arg);
 
-/* The log is closed behind the stream that writes to it, all else at once. */
-static void close_log(void *arg)
-{
-    struct app *a = arg;
-    a->stream = NULL;
-    if (a->log)
-        log_close(a->log, part_closed, a);
-    else
-        part_closed(a);
-}
-
 static void part_closed(void *arg)
 {
     struct app *a = arg;
@@ -569,35 +527,67 @@ static void part_closed(void *arg)
     if (--a->closing == 0) close_handles(a);
 }
 
-/* libprocess carries the driver's last messages, so it goes behind it. */
-static void close_libprocess(void *arg)
+/* libprocess carries the last messages of driver and log, so it goes behind them. */
+static void release_libprocess(struct app *a)
 {
-    struct app *a = arg;
-    a->driver = NULL;
+    if (--a->libprocess_users > 0) return;
     if (a->lp)
         libprocess_close(a->lp, part_closed, a);
     else
         part_closed(a);
 }
 
+static void on_driver_closed(void *arg)
+{
+    struct app *a = arg;
+    a->driver = NULL;
+    release_libprocess(a);
+}
+
+/* Nothing can be written any more: others may lead, and the log can be closed. */
+static void on_peers_closed(void *arg)
+{
+    struct app *a = arg;
+    a->peers = NULL;
+    release_libprocess(a);
+    if (a->log)
+        log_close(a->log, part_closed, a);
+    else
+        part_closed(a);
+    if (a->lead)
+        lead_close(a->lead, part_closed, a);
+    else
+        part_closed(a);
+}
+
+static void on_stream_closed(void *arg)
+{
+    struct app *a = arg;
+    a->stream = NULL;
+    if (a->peers)
+        peers_close(a->peers, on_peers_closed, a);
+    else
+        on_peers_closed(a);
+}
+
 static void close_parts(uv_timer_t *t)
 {
     struct app *a = t->data;
     uv_timer_start(t, end_at_once, STOP_TIMEOUT_MS, 0);
-    /* One for this function. */
-    a->closing = 3 + (a->http != NULL) + (a->thrift != NULL) + (a->master != NULL) + (a->lead != NULL);
+    /* libprocess, log, leadership, and one for this function. */
+    a->closing = 4 + (a->http != NULL) + (a->thrift != NULL) + (a->master != NULL);
+    a->libprocess_users = 2;
     if (a->http) http_server_close(a->http, part_closed, a);
     if (a->thrift) http_server_close(a->thrift, part_closed, a);
     if (a->master) master_close(a->master, part_closed, a); /* before the session that it may use */
-    if (a->lead) lead_close(a->lead, part_closed, a);
     if (a->driver)
-        driver_close(a->driver, true, close_libprocess, a);
+        driver_close(a->driver, true, on_driver_closed, a);
     else
-        close_libprocess(a);
+        on_driver_closed(a);
     if (a->stream)
-        stream_close(a->stream, close_log, a);
+        stream_close(a->stream, on_stream_closed, a);
     else
-        close_log(a);
+        on_stream_closed(a);
     part_closed(a);
 }
 
@@ -606,7 +596,7 @@ void app_stop(struct app *a, int exit_status, const char *why)
     if (a->stopping) return;
     logline(exit_status ? LOG_ERROR : LOG_INFO, "stopping", "status=%d reason=\"%s\"", exit_status, why);
     (void)sd_notify(0, "STOPPING=1");
-    enter(a, LIFECYCLE_DEAD);
+    app_enter(a, LIFECYCLE_DEAD);
     for (int i = 0; i < TIMER_COUNT; i++) uv_timer_stop(&a->timers[i]);
     a->stopping = true;
     a->exit_status = exit_status;

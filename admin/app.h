@@ -6,14 +6,15 @@
  *   IDLE ─► PREPARING_STORAGE ─► STORAGE_PREPARED ─► LEADER_AWAITING_REGISTRATION ─► ACTIVE ─► DEAD
  *                log_open             elected             replayed, Mesos driver runs      registered
  *
- * app.c holds the life and the data path, lead.h the election, master.h the search for Mesos, listen.c the ports,
- * http.c and endpoints*.c what is served on them. */
+ * app.c holds the life and the data path, standby.c the time until we lead, lead.h the election, master.h the search
+ * for Mesos, listen.c the ports, http.c and endpoints*.c what is served on them. */
 #ifndef AURORA_ADMIN_APP_H
 #define AURORA_ADMIN_APP_H
 
 #include "admin/lead.h"
 #include "admin/looplag.h"
 #include "admin/master.h"
+#include "admin/peers.h"
 #include "admin/pipeline.h"
 #include "admin/settings.h"
 #include "admin/statuses.h"
@@ -69,13 +70,16 @@ struct app {
     struct driver *driver; /* NULL until storage is replayed */
     struct master *master; /* as the driver */
     struct lead *lead;     /* NULL: a single scheduler */
+    struct peers *peers;   /* NULL: the only replica */
     struct http_server *http;
     struct http_server *thrift; /* -thrift_port; NULL without */
     struct rpc_call *calls;     /* that wait for their answer */
 
     enum lifecycle state;
-    bool ready;    /* storage is replayed: the scheduler may be stepped */
-    bool stopping; /* nothing is stepped or answered any more */
+    bool standing, elected;
+    enum quorum_verdict verdict; /* the last one */
+    bool ready;                  /* storage is replayed: the scheduler may be stepped */
+    bool stopping;               /* nothing is stepped or answered any more */
     int exit_status;
     bool registered;           /* has been at least once */
     uint64_t registered_after; /* index of the step that registered us */
@@ -89,6 +93,7 @@ struct app {
     int signals;
     unsigned ticks;
     unsigned closing;                              /* parts that are still closing */
+    unsigned libprocess_users;                     /* of them, those that need libprocess */
     char http_address[64], libprocess_address[64]; /* ip:port as printed */
     uint16_t http_port;
     size_t vars_bytes; /* of the last /vars */
@@ -112,6 +117,16 @@ bool app_accepts_command(const struct app *a, const char **why);
 /* ---- listen.c: ports. Each gives one line on failure. ---- */
 int listen_http(struct app *a, struct buf *err_text);
 int listen_libprocess(struct app *a, struct buf *err_text);
+
+/* ---- app.c, for standby.c ---- */
+void app_enter(struct app *a, enum lifecycle state);
+void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms, int64_t repeat_ms);
+
+/* ---- standby.c ---- */
+/* Joins the others: ZooKeeper, and the log's replicas. Nothing to do for a single scheduler. */
+int standby_open(struct app *a, struct buf *err_text);
+/* Follows the log and becomes a candidate, as soon as the quorum size is known to be safe. A single scheduler leads. */
+void standby_start(struct app *a);
 
 /* ---- http.c ---- */
 void http_on_request(struct http_request *r, void *app);

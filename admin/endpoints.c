@@ -21,6 +21,7 @@ const struct route endpoint_routes[] = {
     { "/api/v1", "GET", page_methods, TYPE_JSON, false, "methods of the RPC (POST /api/v1/<method>)" },
     { "/health", "GET", page_health, TYPE_TEXT, false, "OK if the loop answers" },
     { "/leaderhealth", "GET", page_leaderhealth, TYPE_TEXT, false, "whether this scheduler leads" },
+    { "/replica", "GET", page_replica, TYPE_JSON, false, "this scheduler's part of the replicated log" },
     { "/services", "GET", page_services, TYPE_JSON, false, "state of the parts" },
     { "/vars", "GET", page_vars, TYPE_TEXT, false, "statistics" },
     { "/vars.json", "GET", page_vars_json, TYPE_JSON, false, "statistics as JSON" },
@@ -132,6 +133,28 @@ void page_leaderhealth(struct page *p)
     buf_addf(p->out, "Current status: %s\n\n", answers[who].text);
     buf_addf(p->out, "200: %s\n502: %s\n503: %s\n", answers[LEAD_US].text, answers[LEAD_NOBODY].text,
              answers[LEAD_OTHER].text);
+}
+
+/* How far this replica is; `lag` counts positions that are not applied yet. */
+void page_replica(struct page *p)
+{
+    const struct app *a = p->app;
+    struct zk_endpoint leader;
+    uint64_t begin = log_begin(a->log);
+    buf_addf(p->out, "{\"state\":\"%s\",\"leader\":", lifecycle_name(a->state));
+    if (a->lead && lead_who(a->lead, &leader) != LEAD_NOBODY) {
+        buf_adds(p->out, "{\"host\":");
+        json_write_string(p->out, str_c(leader.host), JSON_GSON);
+        buf_addf(p->out, ",\"port\":%u}", leader.port);
+    } else {
+        buf_adds(p->out, "null");
+    }
+    buf_addf(p->out, ",\"quorum\":%lld,\"members\":%u,\"votes\":%s",
+             (long long)flag_int(a->flags, FLAG_native_log_quorum_size), a->peers ? peers_members(a->peers) : 1,
+             log_votes(a->log) ? "true" : "false");
+    buf_addf(p->out, ",\"begin\":%llu,\"known\":%llu,\"heard\":%llu,\"lag\":%llu}", (unsigned long long)begin,
+             (unsigned long long)log_known(a->log, begin), (unsigned long long)log_heard(a->log),
+             (unsigned long long)stream_lag(a->stream));
 }
 
 static void write_service(struct buf *out, const char *name, bool runs)

@@ -35,6 +35,7 @@ const struct route *endpoint_find(struct str path, struct str *rest);
 void page_index(struct page *p);
 void page_health(struct page *p);
 void page_leaderhealth(struct page *p);
+void page_replica(struct page *p);
 void page_vars(struct page *p);
 void page_vars_json(struct page *p);
 void page_graphdata(struct page *p);

@@ -10,6 +10,7 @@ struct lead {
     struct lead_config cfg;
     char *host;
     struct zk_session *session;
+    struct zk_session *plain; /* without a chroot; the same one, or another */
     struct zk_listener *listener;
     struct zk_election *election;
     uv_timer_t unreachable;    /* -zk_connection_timeout */
@@ -90,17 +91,38 @@ static void make_uuid(char out[37])
     }
 }
 
-static int open_session(struct lead *l, struct buf *err)
+/* NULL: there is none. */
+static const char *chroot_of(const struct lead *l)
+{
+    const char *chroot = flag_text(l->cfg.flags, FLAG_zk_chroot_path);
+    return chroot && *chroot && strcmp(chroot, "/") != 0 ? chroot : NULL;
+}
+
+static int open_session(struct lead *l, const char *chroot, struct stats *stats, struct zk_session **ret,
+                        struct buf *err)
 {
     const struct flags *f = l->cfg.flags;
     struct zk_session_config c = { .loop = l->cfg.loop,
                                    .endpoints = flag_text(f, FLAG_zk_endpoints),
-                                   .chroot = flag_text(f, FLAG_zk_chroot_path),
+                                   .chroot = chroot,
                                    .session_timeout_ms = (uint32_t)flag_ms(f, FLAG_zk_session_timeout),
                                    .digest = flag_text(f, FLAG_zk_digest_credentials),
-                                   .stats = l->cfg.stats };
-    int rv = zk_session_new(&c, &l->session);
+                                   .stats = stats };
+    int rv = zk_session_new(&c, ret);
     if (rv != 0) buf_addf(err, "flag -zk_endpoints: '%s' can't be used", c.endpoints);
+    return rv;
+}
+
+/* The log's paths are as they are, whatever the chroot (reference: zookeeper, section 1). */
+static int open_sessions(struct lead *l, struct buf *err)
+{
+    const char *chroot = chroot_of(l);
+    int rv = open_session(l, chroot, l->cfg.stats, &l->session, err);
+    l->plain = l->session;
+    if (rv == 0 && chroot) {
+        l->plain = NULL;
+        rv = open_session(l, NULL, NULL, &l->plain, err);
+    }
     return rv;
 }
 
@@ -132,7 +154,7 @@ int lead_new(const struct lead_config *c, struct lead **ret, struct buf *err_tex
     l->host = xstrdup(c->host);
     uv_timer_init(c->loop, &l->unreachable);
     l->unreachable.data = l;
-    int rv = open_session(l, err_text);
+    int rv = open_sessions(l, err_text);
     if (rv == 0) {
         l->listener = zk_listen(l->session, on_session, l);
         watch_connection(l);
@@ -169,8 +191,7 @@ enum lead_who lead_who(const struct lead *l, struct zk_endpoint *ret)
 
 struct zk_session *lead_session(const struct lead *l)
 {
-    const char *chroot = flag_text(l->cfg.flags, FLAG_zk_chroot_path);
-    return chroot && *chroot && strcmp(chroot, "/") != 0 ? NULL : l->session;
+    return l->plain;
 }
 
 static void part_closed(void *arg)
@@ -194,9 +215,11 @@ void lead_close(struct lead *l, void (*cb)(void *arg), void *arg)
 {
     l->close_cb = cb;
     l->close_arg = arg;
-    l->parts = 1U + (l->session != NULL);
+    bool two = l->plain && l->plain != l->session;
+    l->parts = 1U + (l->session != NULL) + two;
     zk_election_free(l->election);
     if (l->listener) zk_unlisten(l->listener);
+    if (two) zk_session_close(l->plain, part_closed, l);
     if (l->session) zk_session_close(l->session, part_closed, l);
     uv_close((uv_handle_t *)&l->unreachable, on_timer_closed);
 }

@@ -41,7 +41,7 @@ enum lead_who {
 /* The advertised leader; *ret is set for LEAD_OTHER and LEAD_US. ret may be NULL. */
 enum lead_who lead_who(const struct lead *l, struct zk_endpoint *ret);
 
-/* The session, if paths are looked up in it as they are (no -zk_chroot_path); else NULL. */
+/* A session in which paths are as they are, without -zk_chroot_path. */
 struct zk_session *lead_session(const struct lead *l);
 
 #endif

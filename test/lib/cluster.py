@@ -177,6 +177,9 @@ class Scheduler(Process):
         finally:
             conn.close()
 
+    def replica(self):
+        return json.loads(self.get("/replica"))
+
     @property
     def alive(self):
         return self.popen is not None and self.popen.poll() is None
@@ -239,6 +242,12 @@ class Cluster:
             s.start(active=not self.zk)
         if self.zk:
             self.leader()
+            self.wait_votes()
+
+    def wait_votes(self, seconds=60):
+        """Waits until every replica votes: before that a new log can't do without any of them."""
+        for s in self.schedulers:
+            wait_until(lambda s=s: s.replica()["votes"], seconds, what=f"{s.name} votes")
 
     def leader(self, seconds=60):
         """The scheduler that leads, once there is one; c.scheduler and the calls below mean it from now on."""
