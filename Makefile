@@ -72,7 +72,7 @@ TESTLIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard test/lib/*.c))
 # An archive, so that a test takes only what it uses and needs no more rooms than its own.
 TESTLIB := $(B)/libtest.a
 
-.PHONY: all run test asan sim fuzz fuzz-build bench tidy format check-layers install dist clean help deps deps-test unit check
+.PHONY: all run run-ha test asan sim fuzz fuzz-build bench tidy format check-layers install dist clean help deps deps-ha deps-test unit check
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS) ## build the programs into build/
@@ -170,6 +170,8 @@ bench: deps-test ## measure; prints ratios against the machine's own limits
 run: deps ## start a master, agents and one scheduler, submit docs/examples/hello.json, follow it
 	+@$(SUBMAKE) all
 	@$(PYTHON) docs/examples/run.py --build build
+run-ha: deps-ha all ## three schedulers with a ZooKeeper; kill the leader, measure the fail-over
+	@$(PYTHON) docs/examples/run_ha.py --build build
 
 # ---- habits ----
 LINTED = $(wildcard $(foreach r,$(ROOMS) test/unit test/sim test/sim/lib test/fuzz test/bench test/lib,$(r)/*.c))
@@ -189,6 +191,7 @@ PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protob
     liblmdb-dev libcjson-dev libpcre2-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
 PKGS_TEST := $(PKGS_BUILD) git libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
     libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
+PKGS_HA := $(PKGS_BUILD) zookeeper default-jre-headless
 define install_missing
 missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 if [ -n "$$missing" ]; then \
@@ -200,6 +203,8 @@ fi
 endef
 deps: ## install missing Debian packages (build)
 	@$(call install_missing,$(PKGS_BUILD))
+deps-ha: ## install missing Debian packages (run-ha)
+	@$(call install_missing,$(PKGS_HA))
 deps-test: ## install missing Debian packages (tests, benchmarks)
 	@$(call install_missing,$(PKGS_TEST))
 

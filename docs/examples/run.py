@@ -186,8 +186,7 @@ class Run:
   logs        {os.path.relpath(self.folder)}/*.log
 
   kill it     curl -X POST -d '{json.dumps({"job": JOB})}' {base}/api/v1/killTasks
-
-Ctrl-C stops everything. The next `make run` finds the job again.""")
+""")
 
     def stop_all(self):
         for p in reversed(self.processes):  # the scheduler first
@@ -207,6 +206,7 @@ def main():
         task_id = run.follow()
         run.show_output(task_id)
         run.print_urls(task_id)
+        say("Ctrl-C stops everything. The next `make run` finds the job again.")
         while not a.once:
             time.sleep(0.5)
             run.check()
