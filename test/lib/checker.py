@@ -34,7 +34,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.rng = random.Random(f"{SEED}/{number}/{world.round}")
         self.number, self.port, self.world = number, port, world
-        self.error = None
+        self.error, self.stop = None, False
 
     def call(self, method, **args):
         body = json.dumps(args)
@@ -82,7 +82,7 @@ class Client(threading.Thread):
     def run(self):
         self.conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            while True:
+            while not self.stop:
                 alive = sum(j.killed is None for j in self.world.of(self.number))
                 step = self.rng.choices([self.create, self.kill, self.restart, self.read],
                                         [3 if alive < MAX_JOBS_ALIVE // CLIENTS else 0, 2, 1, 3])[0]
