@@ -116,7 +116,8 @@ class Run:
                     f"-native_log_file_path={self.folder}/log",
                     # The new master knows nothing of the last run's tasks: ask soon, and do not hold it against them that
                     # they were lost.
-                    "-reconciliation_initial_delay=1secs", "-flapping_task_threshold=1secs"],
+                    "-reconciliation_initial_delay=1secs", "-flapping_task_threshold=1secs",
+                    "-initial_flapping_task_delay=1secs", "-max_flapping_task_delay=5secs"],
                    {"LIBPROCESS_IP": "127.0.0.1"})
         self.wait_for("the scheduler is registered",
                       lambda: json.loads(get(self.http, "/vars.json")).get("framework_registered") == 1)
