@@ -200,6 +200,7 @@ def main():
     ap.add_argument("--once", action="store_true", help="end as soon as the task runs")
     a = ap.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell has it ignored
     run = Run(a.build)
     try:
         run.start_all()
