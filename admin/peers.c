@@ -189,7 +189,7 @@ static void on_announced(struct peers *p, const struct upid *from, const void *b
     for (unsigned i = 0; i < p->n; i++) {
         struct peer *m = &p->v[i];
         if (!upid_eq(&m->pid, from)) continue;
-        bool news = !m->heard || memcmp(&m->record, &record, sizeof(record)) != 0;
+        bool news = !m->heard || !quorum_record_eq(&m->record, &record);
         bool first = !m->heard;
         m->heard = true;
         m->record = record;

@@ -109,6 +109,14 @@ bool quorum_may_initialize(const struct quorum_view *v)
 
 /* ---- replicas seen ---- */
 
+bool quorum_record_eq(const struct quorum_record *a, const struct quorum_record *b)
+{
+    if (a->replica != b->replica || a->size != b->size || a->n_seen != b->n_seen) return false;
+    for (unsigned i = 0; i < a->n_seen; i++)
+        if (a->seen[i] != b->seen[i]) return false;
+    return true;
+}
+
 bool quorum_see(struct quorum_record *r, const uint64_t *replicas, unsigned n)
 {
     uint64_t next[QUORUM_SEEN_MAX];

@@ -54,6 +54,8 @@ bool quorum_may_initialize(const struct quorum_view *v);
  * been replaced. Returns whether the record has changed, and has to be stored. */
 bool quorum_see(struct quorum_record *r, const uint64_t *replicas, unsigned n);
 
+bool quorum_record_eq(const struct quorum_record *a, const struct quorum_record *b);
+
 /* An announcement's message name, and its body, which is also the znode's data. ERR_MALFORMED. */
 #define QUORUM_MESSAGE "aurora.internal.log.QuorumRecord"
 void quorum_encode(const struct quorum_record *r, struct buf *out);
