@@ -310,7 +310,7 @@ static void on_snapshot_timer(uv_timer_t *t)
     struct app *a = t->data;
     if (sched_busy(a->sched)) { /* half of a job is no state to keep */
         app_start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, BUSY_RETRY_MS,
-                    flag_ms(a->flags, FLAG_dlog_snapshot_interval));
+                        flag_ms(a->flags, FLAG_dlog_snapshot_interval));
         return;
     }
     int rv = stream_snapshot(a->stream, sched_store(a->sched), on_snapshot_written, a);
