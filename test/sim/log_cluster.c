@@ -5,6 +5,7 @@
 #include "test/sim/lib/cluster.h"
 
 #include "core/buf.h"
+#include "core/err.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -16,9 +17,12 @@
 
 #include <cmocka.h>
 
-#define CHAOS_EVENTS 8000
+#define CHAOS_EVENTS 6000
 #define CHAOS_MAX_US ((uint64_t)120 * 1000000)
 #define HEALED_MAX_US ((uint64_t)60 * 1000000)
+/* Three attempts, and the pauses between them. */
+#define RIVALS_US ((uint64_t)6 * ELECTION_TIMEOUT_MS * 1000)
+#define CALM_APPENDS 20
 #define HEALED_APPENDS 3
 /* A replica that lost its disk stays away for longer than anybody waits for what it said before: longer than a fill,
  * and than any message is under way. With less no protocol of this kind can be safe, since its vote may count twice. */
@@ -30,7 +34,7 @@ struct run {
     unsigned tick_ms, trouble_ms;
     unsigned elect_chance, truncate_chance, resign_chance; /* per mille of a client's ticks */
     unsigned crash_chance, cut_chance, member_chance, full_chance, lose_disk_chance;
-    bool healed;
+    bool healed, calm;
     unsigned alive;              /* who may run: a bit each */
     unsigned champion, appended; /* the healed cluster's only writer */
 };
@@ -78,6 +82,7 @@ static void healed_client(struct run *r, struct node *n)
         if (node_is_writer(n)) node_resign(n);
         return;
     }
+    if (r->calm && r->appended >= CALM_APPENDS) return;
     if (node_is_writer(n))
         node_append(n);
     else if (node_is_ready(n))
@@ -100,6 +105,7 @@ static void on_done(struct node *n, enum doing what, int err)
 {
     struct run *r = (struct run *)n->c;
     if (r->healed && what == DOING_WRITE && !err) r->appended++;
+    if (r->calm && err) checker_fail(&r->c.check, "16: a writer without a rival is disturbed: %s", err_str(err));
 }
 
 /* ---- trouble ---- */
@@ -321,6 +327,24 @@ static bool progress(struct run *r)
     return false;
 }
 
+/* When the bad times are over, with the last late message and the last rival election: one writer and many standbys,
+ * which miss half of what it tells them: their catching up does not disturb it. */
+static void calm_down(struct run *r, uint64_t over_us)
+{
+    struct cluster *c = &r->c;
+    while (!checker_failed(&c->check) && world_step(&c->w, over_us)) continue;
+    uint64_t until = c->w.now_us + HEALED_MAX_US;
+    r->appended = 0;
+    while (!checker_failed(&c->check) && !r->appended && world_step(&c->w, until)) continue;
+    c->faults.lose_learned = 500;
+    r->calm = true;
+    r->appended = 0;
+    while (!checker_failed(&c->check) && (r->appended < CALM_APPENDS || !caught_up(r))) {
+        if (world_step(&c->w, until)) continue;
+        checker_fail(&c->check, "16: %u appends in calm, and not all caught up", r->appended);
+    }
+}
+
 struct totals {
     uint64_t events, messages, virtual_us, healing_us_max;
     unsigned elections, appends, submitted, truncations, crashes, lost_disks, recoveries;
@@ -380,11 +404,13 @@ static void run_seed(uint64_t seed, struct totals *t)
     begin(&r, seed);
     bool ok = chaos(&r);
     uint64_t healed_at_us = r.c.w.now_us;
+    uint64_t over_us = healed_at_us + r.c.faults.late_max_us + r.c.faults.stall_max_us + RIVALS_US;
     if (ok) {
         heal(&r);
-        progress(&r);
+        ok = progress(&r);
     }
     add_up(t, &r, healed_at_us);
+    if (ok) calm_down(&r, over_us);
     snprintf(why, sizeof(why), "%s", r.c.check.text);
     cluster_release(&r.c);
     if (!why[0]) return;

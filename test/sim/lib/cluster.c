@@ -65,6 +65,7 @@ static void send_to(struct node *n, unsigned to, uint64_t number, bool is_answer
     message_encode(m, &body);
     for (unsigned copies = 1 + world_chance(&c->w, c->faults.repeat); copies; copies--) {
         if (c->cut[n->id][to] || world_chance(&c->w, c->faults.lose)) continue;
+        if (m->kind == MESSAGE_LEARNED && world_chance(&c->w, c->faults.lose_learned)) continue;
         struct envelope *v = world_after(&c->w, message_delay(c), sizeof(*v) + body.len, on_envelope);
         v->c = c;
         v->from = n->id;
@@ -435,7 +436,7 @@ void node_start(struct node *n)
     assert(!n->up);
     const struct coordinator_config writer = { .quorum = c->quorum,
                                                .seed = rng_next(&c->w.rng),
-                                               .election_timeout_ms = 1000,
+                                               .election_timeout_ms = ELECTION_TIMEOUT_MS,
                                                .election_attempts = 3,
                                                .write_timeout_ms = 700,
                                                .fill_timeout_ms = 10000 };

@@ -8,8 +8,11 @@
 #include "test/sim/lib/checker.h"
 #include "test/sim/lib/world.h"
 
+#define ELECTION_TIMEOUT_MS 1000
+
 /* How likely things go wrong; per mille. */
 struct faults {
+    unsigned lose_learned; /* of learned messages, beside what else is lost */
     unsigned lose, repeat; /* of messages */
     unsigned late;         /* messages that take up to late_max_us */
     unsigned crash;        /* at the end of a commit */
