@@ -316,6 +316,8 @@ void coordinator_answer(struct coordinator *c, uint64_t request, unsigned member
     assert(member < COORDINATOR_MEMBERS_MAX);
     *out = (struct coordinator_output){ 0 };
     if (!waits_for_answers(c) || request != c->round.number || !sound(c, m)) return;
+    /* What was said long ago may not be true any more: a process can be stopped before it reads it. */
+    if (now_ms >= c->deadline_ms) return;
     if (c->round.answered & (uint64_t)1 << member) return;
     c->round.answered |= (uint64_t)1 << member;
     if (c->state == COORDINATOR_FILL_PROMISE && m->answer == ANSWER_ACCEPT && m->has_action && m->action.learned) {

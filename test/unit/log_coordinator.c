@@ -279,6 +279,22 @@ static void a_fill_that_takes_too_long_is_begun_anew(void **state)
     end(&s);
 }
 
+/* A process that was stopped reads what was said before: its time is over, whether its timer has run or not. */
+static void answers_after_the_deadline_count_no_more(void **state)
+{
+    (void)state;
+    struct script s;
+    begin(&s);
+    coordinator_elect(&s.c, 0, &s.out);
+    struct message m = promised(0);
+    m.proposal = 1;
+    coordinator_answer(&s.c, s.c.round.number, 1, &m, coordinator_deadline(&s.c) - 1, &s.out);
+    coordinator_answer(&s.c, s.c.round.number, 2, &m, coordinator_deadline(&s.c), &s.out);
+    assert_int_equal(s.c.state, COORDINATOR_PROMISE);
+    assert_false(s.out.has_request);
+    end(&s);
+}
+
 static void a_request_waits_until_a_quorum_is_listed(void **state)
 {
     (void)state;
@@ -573,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_rejected_write_demotes),
         cmocka_unit_test(an_unanswered_write_times_out),
         cmocka_unit_test(a_fill_that_takes_too_long_is_begun_anew),
+        cmocka_unit_test(answers_after_the_deadline_count_no_more),
         cmocka_unit_test(a_request_waits_until_a_quorum_is_listed),
         cmocka_unit_test(unsound_answers_count_for_nothing),
         cmocka_unit_test_teardown(clusters_agree, print_seed),
