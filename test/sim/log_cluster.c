@@ -28,12 +28,15 @@
  * and than any message is under way. With less no protocol of this kind can be safe, since its vote may count twice. */
 #define LOST_DISK_US ((uint64_t)12 * 1000000)
 
+/* Longer than that: who was stopped wakes up in another world. */
+#define PAUSE_MAX_US ((uint64_t)20 * 1000000)
+
 struct run {
     struct cluster c; /* first: on_done() finds the run by it */
     uint64_t seed;
     unsigned tick_ms, trouble_ms;
     unsigned elect_chance, truncate_chance, resign_chance; /* per mille of a client's ticks */
-    unsigned crash_chance, cut_chance, member_chance, full_chance, lose_disk_chance;
+    unsigned crash_chance, pause_chance, cut_chance, member_chance, full_chance, lose_disk_chance;
     bool healed, calm;
     unsigned alive;              /* who may run: a bit each */
     unsigned champion, appended; /* the healed cluster's only writer */
@@ -96,7 +99,7 @@ static void on_tick(struct event *e)
     struct node *n = &r->c.nodes[t->node];
     if (r->healed)
         healed_client(r, n);
-    else
+    else if (!node_is_paused(n))
         chaos_client(r, n);
     schedule_tick(r, t->node, world_between(&r->c.w, 1000, (uint64_t)r->tick_ms * 1000));
 }
@@ -186,6 +189,7 @@ static void trouble(struct run *r)
     if (world_chance(w, r->member_chance)) node_set_members(n, (unsigned)rng_below(&w->rng, 1u << r->c.n) | 1u << id);
     if (world_chance(w, 500)) node_set_members(n, (1u << r->c.n) - 1);
     n->full = world_chance(w, r->full_chance);
+    if (n->up && world_chance(w, r->pause_chance)) node_pause(n, world_between(w, 100000, PAUSE_MAX_US));
     if (n->up && world_chance(w, r->crash_chance)) {
         node_crash(n);
         schedule_restart(r, id);
@@ -229,6 +233,7 @@ static void choose_faults(struct run *r)
                                    .disk_max_us = world_between(w, 100, 10000),
                                    .stall_max_us = world_between(w, 50000, 3000000) };
     r->crash_chance = some(w, 100);
+    r->pause_chance = some(w, 100);
     r->cut_chance = some(w, 400);
     r->member_chance = some(w, 200);
     r->full_chance = some(w, 20);
@@ -289,6 +294,7 @@ static void heal(struct run *r)
     for (unsigned i = 0; i < c->n; i++) {
         struct node *n = &c->nodes[i];
         n->full = false;
+        n->resume_us = 0;
         node_set_members(n, (1u << c->n) - 1);
         if (!(r->alive >> i & 1)) {
             if (n->up) node_crash(n);
@@ -336,7 +342,7 @@ static void calm_down(struct run *r, uint64_t over_us)
     uint64_t until = c->w.now_us + HEALED_MAX_US;
     r->appended = 0;
     while (!checker_failed(&c->check) && !r->appended && world_step(&c->w, until)) continue;
-    c->faults.lose_learned = 500;
+    c->faults = (struct faults){ .lose_learned = 500, .delay_max_us = 60000, .disk_max_us = 20000 };
     r->calm = true;
     r->appended = 0;
     while (!checker_failed(&c->check) && (r->appended < CALM_APPENDS || !caught_up(r))) {

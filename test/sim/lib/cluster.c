@@ -35,12 +35,21 @@ static void enqueue(struct node *n, unsigned from, uint64_t number, const struct
     n->tail = &r->next;
 }
 
+/* Whether the event has to wait until the node goes on. */
+static bool put_off(struct event *e, const struct node *n)
+{
+    if (!node_is_paused(n)) return false;
+    e->at_us = n->resume_us;
+    return true;
+}
+
 static void on_envelope(struct event *e)
 {
     struct envelope *v = (struct envelope *)e;
     struct node *n = &v->c->nodes[v->to];
     struct arena a = { 0 };
     struct message m;
+    if (put_off(e, n)) return;
     if (!n->up || v->c->cut[v->from][v->to]) return;
     if (message_decode(v->kind, v->body, v->n, &a, &m) != 0)
         checker_fail(&v->c->check, "17: node %u sent a message that breaks the protocol", v->from);
@@ -271,7 +280,7 @@ static void step(struct node *n, const struct action *record)
 struct ending {
     struct event e;
     struct node *node;
-    uint64_t life;
+    uint64_t life, at_us; /* at_us: when it was to be */
 };
 
 static void on_commit_end(struct event *e);
@@ -315,6 +324,7 @@ static void on_commit_end(struct event *e)
     struct cluster *c = n->c;
     if (!n->up || n->life != end->life) return;
     bool stored = false;
+    if (put_off(e, n)) return;
     if (n->full || world_chance(&c->w, c->faults.fail) || world_chance(&c->w, c->faults.crash)) {
         stopped(n);
         return;
@@ -392,7 +402,11 @@ static void on_wake(struct event *e)
 {
     struct ending *wake = (struct ending *)e;
     struct node *n = wake->node;
-    if (!n->up || n->life != wake->life || n->wake_at_us != e->at_us) return;
+    if (!n->up || n->life != wake->life || n->wake_at_us != wake->at_us) return;
+    if (node_is_paused(n)) {
+        e->at_us = n->resume_us + 1000; /* behind all that came */
+        return;
+    }
     n->wake_at_us = UINT64_MAX;
     drive(n);
 }
@@ -408,7 +422,7 @@ static void arm(struct node *n)
     struct ending *wake = world_after(&n->c->w, at - n->c->w.now_us, sizeof(*wake), on_wake);
     wake->node = n;
     wake->life = n->life;
-    n->wake_at_us = at;
+    n->wake_at_us = wake->at_us = at;
 }
 
 static void drive(struct node *n)
@@ -442,6 +456,7 @@ void node_start(struct node *n)
                                                .fill_timeout_ms = 10000 };
     const struct recover_config recover = { c->quorum, c->auto_initialize, rng_next(&c->w.rng) };
     n->up = true;
+    n->resume_us = 0;
     n->life++;
     n->tail = &n->head;
     n->lazy_at_us = n->wake_at_us = UINT64_MAX;
@@ -494,6 +509,17 @@ void node_crash(struct node *n)
     n->doing = DOING_NOTHING;
     n->up = n->committing = n->urgent = n->recovering = n->recover_stores = n->recover_stored = false;
     n->c->crashes++;
+}
+
+bool node_is_paused(const struct node *n)
+{
+    return n->up && n->resume_us > n->c->w.now_us;
+}
+
+void node_pause(struct node *n, uint64_t us)
+{
+    assert(n->up);
+    n->resume_us = n->c->w.now_us + us;
 }
 
 void node_lose_disk(struct node *n)

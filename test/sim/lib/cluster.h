@@ -48,7 +48,8 @@ struct cluster;
 struct node {
     struct cluster *c;
     unsigned id;
-    bool up, full; /* full: its disk takes nothing more */
+    bool up, full;      /* full: its disk takes nothing more */
+    uint64_t resume_us; /* until then it is stopped, as by SIGSTOP: what comes waits */
     struct disk disk;
 
     /* Of this life. */
@@ -93,6 +94,9 @@ void cluster_release(struct cluster *c);
 
 void node_start(struct node *n);
 void node_crash(struct node *n);
+/* For so long nothing is seen or done; what came meanwhile is handled before any timer. */
+void node_pause(struct node *n, uint64_t us);
+bool node_is_paused(const struct node *n);
 /* Down only. */
 void node_lose_disk(struct node *n);
 void node_set_members(struct node *n, unsigned members);

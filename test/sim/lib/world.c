@@ -73,6 +73,9 @@ bool world_step(struct world *w, uint64_t until_us)
     w->now_us = e->at_us;
     w->ran++;
     e->run(e);
-    free(e);
+    if (e->at_us > w->now_us)
+        push(w, e);
+    else
+        free(e);
     return true;
 }

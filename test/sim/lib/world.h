@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Embedded first in a malloc'ed block, which is freed behind run() or, where the world ends earlier, without it. */
+/* Embedded first in a malloc'ed block, which is freed behind run() or, where the world ends earlier, without it. run()
+ * may put it off by raising at_us. */
 struct event {
     uint64_t at_us, order; /* order: those of one moment run as they were made */
     void (*run)(struct event *e);
