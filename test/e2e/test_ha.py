@@ -39,7 +39,7 @@ class LeaderTest(unittest.TestCase):
     def load(self):
         """Clients at the leader, and a while of their work."""
         self.world.round += 1
-        clients = [Client(i, self.c.scheduler.http_port, self.world) for i in range(CLIENTS)]
+        clients = [Client(i, self.c.scheduler.http_port, self.world, may_be_deposed=True) for i in range(CLIENTS)]
         for k in clients:
             k.start()
         threading.Event().wait(self.rng.uniform(*LOAD_S))

@@ -30,10 +30,11 @@ class Job:
 class Client(threading.Thread):
     """Works on jobs of its own, so that what it was told is not changed by others."""
 
-    def __init__(self, number, port, world):
+    def __init__(self, number, port, world, may_be_deposed=False):
         super().__init__(daemon=True)
         self.rng = random.Random(f"{SEED}/{number}/{world.round}")
         self.number, self.port, self.world = number, port, world
+        self.may_be_deposed = may_be_deposed  # a leader that has just lost its office says ERROR_TRANSIENT
         self.error, self.stop = None, False
 
     def call(self, method, **args):
@@ -43,6 +44,8 @@ class Client(threading.Thread):
         answer = json.loads(r.read())
         if r.status != 200:
             raise AssertionError(f"{method}: {r.status} {answer}")
+        if self.may_be_deposed and answer["responseCode"] == "ERROR_TRANSIENT":
+            raise ConnectionError("the leader ends")
         return answer
 
     def create(self):
