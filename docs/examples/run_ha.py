@@ -168,6 +168,7 @@ def main():
     ap.add_argument("--once", action="store_true", help="end behind the fail-over")
     a = ap.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell has it ignored
     run = RunHa(a.build)
     try:
         run.start_all()
