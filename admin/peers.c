@@ -267,14 +267,19 @@ static void add_member(struct peers *p, struct peer *v, unsigned *n, struct str 
 static void set_members(struct peers *p, struct peer *v, unsigned n)
 {
     const char *pids[PEERS_MAX];
+    for (unsigned i = 0; i < n; i++) {
+        pids[i] = v[i].text;
+        /* Mesos links all anew. A message that is on its way over the old connection would be lost with it, though, and
+         * one lost answer can cost a write. */
+        if (find(p->v, p->n, &v[i].pid))
+            lp_link(p->network, &v[i].pid);
+        else
+            lp_relink(p->network, &v[i].pid);
+    }
     free(p->v);
     p->v = v;
     p->n = n;
-    for (unsigned i = 0; i < n; i++) {
-        pids[i] = v[i].text;
-        lp_relink(p->network, &v[i].pid);
-        announce(p, &v[i].pid);
-    }
+    for (unsigned i = 0; i < n; i++) announce(p, &v[i].pid);
     if (p->members) stat_set(p->members, n + 1);
     logline(LOG_INFO, "log_members", "n=%u quorum=%u", n + 1, p->c.quorum);
     int err = log_set_peers(p->c.log, pids, n);

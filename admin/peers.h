@@ -6,7 +6,8 @@
  * PEERS_REQUEST_TIMEOUT_MS, or when PEERS_REQUESTS_MAX younger ones are waiting: then nobody wants the answer any more.
  *
  * Members are the own replica and whoever is in the ZooKeeper group; one process id is one member, in however many
- * znodes. Data that is no process id is left out and logged. After each change all are linked anew, as Mesos does. */
+ * znodes. Data that is no process id is left out and logged. New ones are linked over a new connection, the others
+ * stay. */
 #ifndef AURORA_ADMIN_PEERS_H
 #define AURORA_ADMIN_PEERS_H
 

@@ -45,9 +45,10 @@ static int by_time(const void *a, const void *b)
 static void finish(struct tool *t)
 {
     double s = (double)(uv_hrtime() - t->begin_ns) / 1e9;
+    unsigned p50 = t->n / 2, p99 = t->n - 1 - t->n / 100;
     qsort(t->took_ns, t->n, sizeof(*t->took_ns), by_time);
     printf("written %u last=%llu per_second=%.0f p50_ms=%.2f p99_ms=%.2f\n", t->n, (unsigned long long)t->req.position,
-           t->n / s, (double)t->took_ns[t->n / 2] / 1e6, (double)t->took_ns[t->n - 1 - t->n / 100] / 1e6);
+           t->n / s, (double)t->took_ns[p50] / 1e6, (double)t->took_ns[p99] / 1e6);
     fflush(stdout);
     _exit(0);
 }

@@ -7,6 +7,8 @@
 #include "log/coordinator.h"
 #include "log/stream.h"
 #include "test/lib/random_value.h"
+#include "test/lib/zk_server.h"
+#include "zk/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +25,7 @@ struct member {
     uint16_t port; /* kept over a restart */
     bool up;
     struct libprocess *lp;
+    struct zk_session *zk;
     struct log *log;
     struct peers *peers;
     struct stream *stream;
@@ -38,6 +41,7 @@ struct cluster {
     uv_loop_t loop;
     uv_timer_t tick; /* so that waiting ends */
     unsigned n, quorum;
+    const char *zookeeper; /* NULL: members are introduced */
     uint64_t write_timeout_ms;
     struct member v[MAX_MEMBERS];
 };
@@ -156,9 +160,17 @@ static void start(struct member *m)
     m->ready = m->failed = false;
     m->closed = 0;
     open_log(m);
-    struct peers_config pc = {
-        .loop = &m->cluster->loop, .lp = m->lp, .log = m->log, .quorum = m->cluster->quorum, .stats = m->stats
-    };
+    struct zk_session_config zc = { .loop = &m->cluster->loop,
+                                    .endpoints = m->cluster->zookeeper,
+                                    .session_timeout_ms = 2000 };
+    if (zc.endpoints) assert_int_equal(zk_session_new(&zc, &m->zk), 0);
+    struct peers_config pc = { .loop = &m->cluster->loop,
+                               .lp = m->lp,
+                               .log = m->log,
+                               .zk = m->zk,
+                               .group_path = "/aurora/replicated-log",
+                               .quorum = m->cluster->quorum,
+                               .stats = m->stats };
     assert_int_equal(peers_new(&pc, &m->peers), 0);
     open_stream(m);
     m->up = true;
@@ -171,7 +183,10 @@ static void stop(struct member *m)
     stream_close(m->stream, on_part_closed, m);
     log_close(m->log, on_part_closed, m);
     libprocess_close(m->lp, on_part_closed, m);
-    while (m->closed < 4) uv_run(&m->cluster->loop, UV_RUN_ONCE);
+    int parts = m->zk ? 5 : 4;
+    if (m->zk) zk_session_close(m->zk, on_part_closed, m);
+    m->zk = NULL;
+    while (m->closed < parts) uv_run(&m->cluster->loop, UV_RUN_ONCE);
     store_free(m->store);
     stats_free(m->stats);
 }
@@ -191,9 +206,10 @@ static void introduce(struct cluster *c)
         if (c->v[i].up) assert_int_equal(peers_set(c->v[i].peers, pids, c->n), 0);
 }
 
-static void cluster_start(struct cluster *c, unsigned n)
+static void cluster_start_at(struct cluster *c, unsigned n, const char *zookeeper)
 {
     memset(c, 0, sizeof(*c));
+    c->zookeeper = zookeeper;
     c->n = n;
     c->quorum = n / 2 + 1;
     c->write_timeout_ms = 5000;
@@ -205,7 +221,12 @@ static void cluster_start(struct cluster *c, unsigned n)
         snprintf(c->v[i].path, sizeof(c->v[i].path), "%s/%u", folder, i);
         start(&c->v[i]);
     }
-    introduce(c);
+    if (!zookeeper) introduce(c);
+}
+
+static void cluster_start(struct cluster *c, unsigned n)
+{
+    cluster_start_at(c, n, NULL);
 }
 
 static void cluster_stop(struct cluster *c)
@@ -229,6 +250,8 @@ static void lead(struct member *m)
     stream_start(m->stream);
     WAIT(m->cluster, m->ready || m->failed);
     assert_true(m->ready);
+    for (unsigned i = 0; i < m->cluster->n; i++) /* who does not vote yet would make a second one missing */
+        WAIT(m->cluster, !m->cluster->v[i].up || log_votes(m->cluster->v[i].log));
 }
 
 /* Applies and appends, as the scheduler does. */
@@ -516,6 +539,40 @@ static void another_quorum_size_is_heard_of(void **state)
     cluster_stop(&c);
 }
 
+static void on_created(const struct zk_result *r, void *arg)
+{
+    assert_int_equal(r->err, 0);
+    *(bool *)arg = true;
+}
+
+/* Beside them, the group has a member that is no process id. */
+static void members_come_from_zookeeper(void **state)
+{
+    (void)state;
+    struct zk_server server;
+    struct cluster c;
+    struct rng r = { 9 };
+    bool created = false;
+    zk_server_start(&server);
+    cluster_start_at(&c, 3, server.address);
+    lead(&c.v[0]);
+    assert_int_equal(zk_create(c.v[0].zk, "/aurora/replicated-log/0000000777", STR("{\"no\": \"pid\"}"), ZK_PERSISTENT,
+                               on_created, &created),
+                     0);
+    WAIT(&c, created);
+    WAIT(&c, stat_get(stats_int(c.v[2].stats, "log_members_malformed")) > 0);
+    assert_int_equal(peers_members(c.v[2].peers), 3);
+    stop(&c.v[1]); /* leaves */
+    WAIT(&c, peers_members(c.v[0].peers) == 2);
+    write_some(&c.v[0], &r, 5);
+    must_converge(&c, &c.v[0]);
+    start(&c.v[1]);
+    WAIT(&c, peers_members(c.v[0].peers) == 3);
+    must_converge(&c, &c.v[0]);
+    cluster_stop(&c);
+    zk_server_stop(&server);
+}
+
 static void processes_are_spawned_once(void **state)
 {
     (void)state;
@@ -540,7 +597,7 @@ int main(void)
         WITH_FOLDER(a_takeover_replays_nothing),         WITH_FOLDER(a_follower_misses_a_truncation),
         WITH_FOLDER(followers_equal_the_leader),         WITH_FOLDER(malformed_members_are_left_out),
         WITH_FOLDER(requests_to_the_silent_are_bounded), WITH_FOLDER(another_quorum_size_is_heard_of),
-        WITH_FOLDER(processes_are_spawned_once),
+        WITH_FOLDER(members_come_from_zookeeper),        WITH_FOLDER(processes_are_spawned_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
