@@ -79,6 +79,7 @@ struct log {
 };
 
 static void drive(struct log *l);
+static uint64_t writer_now(struct log *l);
 
 /* ---- results ---- */
 
@@ -254,7 +255,8 @@ static void take_answer(struct log *l, uint64_t tagged, unsigned member, const s
     if (l->closing) return;
     switch ((enum role)(tagged >> ROLE_SHIFT)) {
     case ROLE_WRITER:
-        coordinator_answer(&l->coordinator, request, member, m, now, &out);
+        /* The own disk may be late because this loop was; what a peer said that long ago counts no more. */
+        coordinator_answer(&l->coordinator, request, member, m, member == 0 ? writer_now(l) : now, &out);
         carry_out(l, &out);
         break;
     case ROLE_RECOVER:
@@ -276,8 +278,8 @@ static uint64_t lesser(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* The time as the writer is to see it. When the loop was blocked for longer than a deadline, the answers may be there
- * already, unread: as much time as it came too late is added, to handle them. */
+/* The time as the writer is to see it. When the loop was blocked for longer than a deadline, the own replica's answer
+ * may be there already, unread: as much time as it came too late is added, to handle it. */
 static uint64_t writer_now(struct log *l)
 {
     uint64_t at = coordinator_deadline(&l->coordinator), now = uv_now(l->c.loop);
