@@ -91,8 +91,10 @@ static void arm_sched_timer(void *arg)
 static uint64_t append(const struct api_op *ops, uint32_t n, void *arg)
 {
     struct app *a = arg;
-    stream_hold(a->stream, sched_busy(a->sched));
+    /* The last slice of a command belongs into the same entry: the hold ends behind it. */
+    if (sched_busy(a->sched)) stream_hold(a->stream, true);
     uint64_t index = stream_append(a->stream, ops, n);
+    if (!sched_busy(a->sched)) stream_hold(a->stream, false);
     stat_set(a->queue_stat, (int64_t)stream_queued_bytes(a->stream));
     return index;
 }
