@@ -110,8 +110,6 @@ static struct api_response *response_new(struct sched *s, struct arena *a)
 
 static void answer(struct sched *s, uint64_t cookie, const struct api_response *response)
 {
-    const char *code = tenum_name(&api_response_code_enum, (int32_t)response->response_code);
-    stat_add(stats_intf(s->stats, "scheduler_thrift_response_%s", code), 1);
     struct effect *e = step_effect(&s->step, EFFECT_REPLY);
     e->reply.cookie = cookie;
     e->reply.response = response;

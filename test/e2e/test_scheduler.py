@@ -193,6 +193,13 @@ class ServedTest(unittest.TestCase):
             self.assertIsInstance(v[name], float, name)
         self.assertTrue(v["build.version"])
 
+    def test_each_answer_is_counted_once(self):
+        count = lambda: json.loads(self.http.call("GET", "/vars.json")[2])["scheduler_thrift_response_OK"]
+        self.assertEqual(self.http.call("POST", "/api/v1/getTierConfigs")[0], 200)
+        before = count()
+        self.assertEqual(self.http.call("POST", "/api/v1/getTierConfigs")[0], 200)
+        self.assertEqual(count(), before + 1)
+
     def test_graphdata(self):
         names = json.loads(self.http.call("GET", "/graphdata/")[2])
         self.assertIn("framework_registered", names)
