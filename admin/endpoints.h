@@ -4,6 +4,7 @@
 #define AURORA_ADMIN_ENDPOINTS_H
 
 #include "admin/app.h"
+#include "admin/exchange.h"
 
 /* Appends the body and may change status (200) and type. `rest` is what follows the path of a route that ends in /. */
 struct page {
@@ -21,7 +22,7 @@ struct route {
     const char *methods; /* "GET" (and HEAD), "POST" */
     void (*handler)(struct page *p);
     const char *content_type;
-    bool needs_storage; /* 503 until storage is replayed */
+    bool needs_storage; /* 503 until storage is replayed; what it shows must be durable */
     const char *about;  /* on the index page; NULL: not there */
 };
 
@@ -30,6 +31,9 @@ extern const size_t endpoint_n_routes;
 
 /* The route of a decoded path or NULL; *rest is what follows. */
 const struct route *endpoint_find(struct str path, struct str *rest);
+
+/* Sends the page once all that it may show is durable. */
+void page_send_durable(struct app *a, struct exchange *x);
 
 /* ---- handlers: endpoints.c ---- */
 void page_index(struct page *p);

@@ -146,6 +146,7 @@ void page_methods(struct page *p)
 /* All tasks, pinned, for a page that is made on the pool. */
 struct state_job {
     struct exchange x; /* first */
+    struct app *app;
     const struct task **tasks;
     uint32_t n;
 };
@@ -247,14 +248,20 @@ static void work_state(struct exchange *x)
     x->answer.content_type = TYPE_JSON;
 }
 
+static void on_state_made(struct exchange *x)
+{
+    page_send_durable(((struct state_job *)x)->app, x);
+}
+
 void page_state(struct page *p)
 {
     struct state_job *job = xcalloc(1, sizeof(*job));
+    job->app = p->app;
     job->tasks = store_pin_all(sched_store(p->app->sched), &job->n);
     job->x.free = free_state_job;
     p->taken = true;
     exchange_begin(&job->x, p->request, p->app->loop);
-    exchange_offload(&job->x, work_state, exchange_send);
+    exchange_offload(&job->x, work_state, on_state_made);
 }
 
 /* ---------------- /structdump ---------------- */

@@ -143,19 +143,26 @@ static void free_exchange(struct exchange *x)
     free(x);
 }
 
+struct exchange *exchange_new(struct http_request *r, int status, const char *content_type, struct buf *body,
+                              uv_loop_t *loop)
+{
+    struct exchange *x = xcalloc(1, sizeof(*x));
+    x->free = free_exchange;
+    x->answer = (struct rpc_answer){ status, content_type, *body };
+    *body = (struct buf){ 0 };
+    exchange_begin(x, r, loop);
+    return x;
+}
+
 /* A large answer that was made at once but is compressed on the pool. */
 static void reply_later(struct http_request *r, int status, const char *type, const struct http_header *headers,
                         uint32_t n_headers, struct buf *body, uv_loop_t *loop)
 {
-    struct exchange *x = xcalloc(1, sizeof(*x));
+    struct exchange *x = exchange_new(r, status, type, body, loop);
     struct http_header *copy = xcalloc(n_headers, sizeof(*copy));
     if (n_headers) memcpy(copy, headers, n_headers * sizeof(*copy));
     x->headers = copy;
     x->n_headers = n_headers;
-    x->free = free_exchange;
-    x->answer = (struct rpc_answer){ status, type, *body };
-    *body = (struct buf){ 0 };
-    exchange_begin(x, r, loop);
     exchange_offload(x, work_gzip, finish);
 }
 

@@ -38,6 +38,9 @@ void exchange_offload(struct exchange *x, void (*work)(struct exchange *x), void
 /* An answer made at once; takes the body over. */
 void exchange_reply(struct http_request *r, int status, const char *content_type, const struct http_header *headers,
                     uint32_t n_headers, struct buf *body, uv_loop_t *loop);
+/* The same as an exchange of its own, which the caller sends. */
+struct exchange *exchange_new(struct http_request *r, int status, const char *content_type, struct buf *body,
+                              uv_loop_t *loop);
 void exchange_reply_text(struct http_request *r, int status, const char *text);
 
 /* Whether an Accept-Encoding takes gzip. */

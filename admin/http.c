@@ -14,6 +14,7 @@
 #define CORS_METHODS "DELETE,GET,HEAD,OPTIONS,POST,PUT"
 #define CORS_HEADERS "Accept,Content-Type,Origin,X-Requested-With"
 #define MAX_CORS 3
+#define NOT_READY "Storage is not READY\n"
 
 /* ---------------- the RPC ---------------- */
 
@@ -234,6 +235,23 @@ static bool allows(const struct route *route, struct str method)
     return is(method, route->methods) || (is(method, "HEAD") && strcmp(route->methods, "GET") == 0);
 }
 
+static void send_page(void *exchange)
+{
+    exchange_send(exchange);
+}
+
+void page_send_durable(struct app *a, struct exchange *x)
+{
+    if (!a->stopping) {
+        pipeline_after(a->pipeline, send_page, x);
+        return;
+    }
+    buf_release(&x->answer.body);
+    x->answer = (struct rpc_answer){ .status = 503, .content_type = TYPE_TEXT };
+    buf_adds(&x->answer.body, NOT_READY);
+    exchange_send(x);
+}
+
 static void serve_route(struct app *a, struct http_request *r, const struct route *route, struct str rest)
 {
     if (!allows(route, r->method)) {
@@ -242,13 +260,17 @@ static void serve_route(struct app *a, struct http_request *r, const struct rout
         return;
     }
     if (route->needs_storage && (!a->ready || a->stopping)) {
-        exchange_reply_text(r, 503, "Storage is not READY\n");
+        exchange_reply_text(r, 503, NOT_READY);
         return;
     }
     struct buf body = { 0 };
     struct page page = { a, r, rest, 200, route->content_type, &body, false };
     route->handler(&page);
-    if (!page.taken) exchange_reply(r, page.status, page.content_type, NULL, 0, &body, a->loop);
+    if (page.taken) return;
+    if (route->needs_storage)
+        page_send_durable(a, exchange_new(r, page.status, page.content_type, &body, a->loop));
+    else
+        exchange_reply(r, page.status, page.content_type, NULL, 0, &body, a->loop);
 }
 
 void http_on_request(struct http_request *r, void *app)

@@ -9,6 +9,8 @@ struct held {
     struct sched_update update;
     uint64_t after; /* effects wait for this index to be durable */
     bool is_command;
+    void (*then)(void *arg); /* of pipeline_after(), instead of a step's update */
+    void *arg;
     unsigned pins;
     struct held *next;
 };
@@ -36,6 +38,7 @@ void pipeline_free(struct pipeline *p)
 {
     for (struct held *h = p->first, *next; h; h = next) {
         next = h->next;
+        if (h->then) h->then(h->arg);
         held_unpin(h);
     }
     free(p);
@@ -78,6 +81,7 @@ static uint32_t weight(const struct effect *e)
 static uint32_t carry_out(struct pipeline *p, struct held *h)
 {
     uint32_t work = 1;
+    if (h->then) h->then(h->arg);
     for (uint32_t i = 0; i < h->update.n_effects; i++) {
         const struct effect *e = &h->update.effects[i];
         if (e->type == EFFECT_REPLY)
@@ -111,6 +115,24 @@ void pipeline_durable(struct pipeline *p, uint64_t durable)
     p->releasing = false;
 }
 
+static void enqueue(struct pipeline *p, struct held *h)
+{
+    *p->last = h;
+    p->last = &h->next;
+    count(p, h, 1);
+}
+
+void pipeline_after(struct pipeline *p, void (*then)(void *arg), void *arg)
+{
+    struct held *h = xcalloc(1, sizeof(*h));
+    h->pins = 1;
+    h->then = then;
+    h->arg = arg;
+    h->after = p->c.append(NULL, 0, p->c.arg);
+    enqueue(p, h);
+    pipeline_durable(p, p->c.durable(p->c.arg));
+}
+
 uint64_t pipeline_step(struct pipeline *p, struct sched_event *ev)
 {
     assert(!p->stepping);
@@ -121,9 +143,7 @@ uint64_t pipeline_step(struct pipeline *p, struct sched_event *ev)
     ev->now_ms = p->c.now_ms(p->c.arg);
     sched_step(p->c.sched, ev, &h->update);
     uint64_t after = h->after = p->c.append(h->update.ops, h->update.n_ops, p->c.arg);
-    *p->last = h;
-    p->last = &h->next;
-    count(p, h, 1);
+    enqueue(p, h);
     p->stepping = false;
     pipeline_durable(p, p->c.durable(p->c.arg));
     p->c.stepped(p->c.arg);

@@ -34,7 +34,8 @@ struct pipeline_config {
 };
 
 struct pipeline *pipeline_new(const struct pipeline_config *c);
-/* Drops what is held: neither replies nor effects. Pinned results must have been unpinned. */
+/* Drops what is held, neither replies nor effects, but for what waits in pipeline_after(). Pinned results must have
+ * been unpinned. */
 void pipeline_free(struct pipeline *p);
 
 /* Stamps ev with the time, steps, and releases what is durable already. Returns the index that its effects wait for. */
@@ -44,6 +45,9 @@ uint64_t pipeline_step(struct pipeline *p, struct sched_event *ev);
  * loop later. */
 void pipeline_durable(struct pipeline *p, uint64_t durable);
 bool pipeline_releasable(const struct pipeline *p);
+/* Calls then(arg) once all that has been appended so far is durable, at once if it is, and at the latest from
+ * pipeline_free(): for who has read the state and must not show what could still be lost. */
+void pipeline_after(struct pipeline *p, void (*then)(void *arg), void *arg);
 
 /* False: LIMIT_PENDING_COMMANDS commands wait already and the next one is to be refused. */
 bool pipeline_has_room(const struct pipeline *p);

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import unittest
 
-from checker import SEED, Client, World, check
+from checker import SEED, Client, Job, World, check
 from cluster import Cluster, wait_until
 
 LOAD_S = (0.3, 0.8)  # how long the clients load it before something happens
@@ -152,6 +152,34 @@ class ZooKeeperTest(unittest.TestCase):
             self.assertEqual(s.stop(), 0)
         finally:
             c.close()
+
+
+class HeldTest(unittest.TestCase):
+    """What is not on a quorum's disks is not told: neither the answer of a call nor a page that shows its effect."""
+
+    def get(self, path, seconds):
+        """The page; None if it has not come by then."""
+        try:
+            return self.c.scheduler.request("GET", path, seconds=seconds)[2].decode()
+        except TimeoutError:
+            return None
+
+    def test_pages_wait_like_answers(self):
+        with Cluster(schedulers=3, session_ms=20000, flags=["-native_log_write_timeout=60secs"]) as self.c:
+            self.assertIsNotNone(self.get("/pendingtasks", 30))
+            for f in self.c.followers():
+                os.kill(f.pid, signal.SIGSTOP)
+            try:
+                wanted = World().description(Job("held", 1))
+                job = threading.Thread(target=self.c.rpc, args=["createJob"], kwargs={"description": wanted})
+                job.start()
+                wait_until(lambda: self.c.scheduler.var("pipeline_held_commands"), 30, what="the call waits")
+                self.assertEqual([self.get(p, 0.3) for p in ("/pendingtasks", "/state", "/agents")], [None] * 3)
+            finally:
+                for f in self.c.followers():
+                    os.kill(f.pid, signal.SIGCONT)
+            job.join(60)
+            self.assertIn("taskConfigs", self.get("/state", 30))
 
 
 class FlagsTest(unittest.TestCase):

@@ -215,13 +215,51 @@ static void test_what_is_held_is_dropped_at_the_end(void **state)
     assert_int_equal(f->n_replies, 0);
 }
 
+static void count_page(void *pages)
+{
+    ++*(unsigned *)pages;
+}
+
+/* A page shows what a read would. */
+static void test_a_page_waits_for_what_it_saw(void **state)
+{
+    struct fixture *f = *state;
+    unsigned pages = 0;
+    pipeline_after(f->pipeline, count_page, &pages);
+    assert_int_equal(pages, 1);
+    uint64_t after = create(f, 1);
+    pipeline_after(f->pipeline, count_page, &pages);
+    pipeline_durable(f->pipeline, after - 1);
+    assert_int_equal(pages, 1);
+    pipeline_durable(f->pipeline, after);
+    assert_int_equal(pages, 2);
+    assert_int_equal(f->n_replies, 1);
+}
+
+/* Whoever waits has memory to free. */
+static void test_a_page_is_called_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    unsigned pages = 0;
+    create(f, 1);
+    pipeline_after(f->pipeline, count_page, &pages);
+    pipeline_free(f->pipeline);
+    f->pipeline = NULL;
+    assert_int_equal(pages, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_write_waits),         TEST(test_a_read_waits_for_what_it_saw),
-        TEST(test_the_order_is_kept),     TEST(test_room_for_commands),
-        TEST(test_a_pinned_answer_stays), TEST(test_what_is_held_is_dropped_at_the_end),
+        TEST(test_a_write_waits),
+        TEST(test_a_read_waits_for_what_it_saw),
+        TEST(test_the_order_is_kept),
+        TEST(test_room_for_commands),
+        TEST(test_a_pinned_answer_stays),
+        TEST(test_what_is_held_is_dropped_at_the_end),
+        TEST(test_a_page_waits_for_what_it_saw),
+        TEST(test_a_page_is_called_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
