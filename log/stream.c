@@ -33,10 +33,7 @@ struct pending {
 struct snapshot {
     uv_work_t work;
     struct stream *stream; /* NULL: closed */
-    struct arena arena;
-    struct api_snapshot rest;
-    const struct task **tasks;
-    uint32_t n;
+    struct image *image;
     bool encoded;
     struct buf entry;
     int err;
@@ -225,9 +222,7 @@ static void pop(struct stream *s)
 
 static void snapshot_free(struct snapshot *n)
 {
-    for (uint32_t i = 0; i < n->n; i++) task_unref(n->tasks[i]);
-    free(n->tasks);
-    arena_release(&n->arena);
+    image_unref(n->image);
     buf_release(&n->entry);
     free(n);
 }
@@ -434,7 +429,7 @@ static void encode_in_pool(uv_work_t *w)
 {
     struct snapshot *n = w->data;
     uint64_t start = uv_hrtime();
-    n->err = entry_snapshot(&n->rest, n->tasks, n->n, &n->entry);
+    n->err = entry_snapshot(&n->image->rest, n->image->tasks, n->image->n, &n->entry);
     n->took_ns = uv_hrtime() - start;
 }
 
@@ -455,25 +450,38 @@ static void after_encode(uv_work_t *w, int status)
         kick_later(s);
 }
 
-int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg)
+static int may_snapshot(const struct stream *s)
 {
     if (s->failed || s->closing) return ERR_CLOSED;
-    if (s->snapshotting || s->held || !s->ready) return ERR_BUSY;
+    return s->snapshotting || s->held || !s->ready ? ERR_BUSY : 0;
+}
+
+int stream_snapshot_image(struct stream *s, struct image *image, void (*cb)(int err, void *arg), void *arg)
+{
+    int err = may_snapshot(s);
+    if (err) return err;
     struct snapshot *n = xcalloc(1, sizeof(*n));
     n->stream = s;
+    n->image = image_ref(image);
     n->cb = cb;
     n->arg = arg;
     n->started_ns = uv_hrtime();
     n->work.data = n;
-    store_snapshot_rest(store, &n->rest, &n->arena);
-    n->rest.has_timestamp = true;
-    n->rest.timestamp = s->c.now_ms(s->c.arg);
-    n->tasks = store_pin_all(store, &n->n);
     s->snapshotting = true;
     push(s, KIND_SNAPSHOT)->snapshot = n;
     int rc = uv_queue_work(s->c.loop, &n->work, encode_in_pool, after_encode);
     assert(rc == 0);
     return 0;
+}
+
+int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg)
+{
+    int err = may_snapshot(s);
+    if (err) return err;
+    struct image *image = image_take(store, s->c.now_ms(s->c.arg));
+    err = stream_snapshot_image(s, image, cb, arg);
+    image_unref(image);
+    return err;
 }
 
 /* ---- replay ---- */

@@ -6,8 +6,8 @@
 #define AURORA_LOG_STREAM_H
 
 #include "core/buf.h"
+#include "core/image.h"
 #include "core/stats.h"
-#include "core/store.h"
 
 #include <uv.h>
 
@@ -55,10 +55,13 @@ void stream_hold(struct stream *s, bool held);
 uint64_t stream_durable(const struct stream *s);
 size_t stream_queued_bytes(const struct stream *s);
 /* Writes a snapshot of the store as it is now (as Aurora does: deduplicated, deflated, framed) and truncates before it.
- * It is encoded in the pool from pinned task versions; what is appended later waits until it is written, since a
+ * It is encoded in the pool from an image; what is appended later waits until it is written, since a
  * snapshot resets whoever replays it. One at a time, and after on_ready only: ERR_BUSY. A failure is also the stream's.
  */
 int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg);
+/* The same with an image, which may be another store's: whoever replays the log then has that state, followed by what
+ * is appended after this call. The memory of this process is the caller's business. Takes its own reference. */
+int stream_snapshot_image(struct stream *s, struct image *image, void (*cb)(int err, void *arg), void *arg);
 /* Waits for nothing; queued ops that are not durable are dropped, a snapshot's cb gets ERR_CLOSED. Then cb. May be
  * called from any callback but on_op and on_snapshot. Before log_close(). */
 void stream_close(struct stream *s, void (*cb)(void *arg), void *arg);

@@ -378,6 +378,35 @@ static void a_snapshot_replaces_what_was_before(void **state)
     end(&p);
 }
 
+/* What a recovery from a backup does. */
+static void an_image_of_another_store_replaces_all(void **state)
+{
+    (void)state;
+    struct process p = { 0 };
+    must_begin(&p);
+    for (int i = 0; i < 20; i++) save(&p, 1, i, 20);
+    struct store *other = store_new();
+    struct arena a = { 0 };
+    struct api_op op = task_op(&a, 2, 77, 20);
+    assert_int_equal(store_apply(other, &op), 0);
+    arena_release(&a);
+    uint64_t hash = store_hash(other);
+    struct image *image = image_take(other, 123);
+    assert_int_equal(stream_snapshot_image(p.stream, image, on_snapshot_done, &p), 0);
+    assert_int_equal(stream_snapshot_image(p.stream, image, on_snapshot_done, &p), ERR_BUSY);
+    image_unref(image); /* the stream has its own reference */
+    wait_snapshot(&p);
+    assert_int_equal(p.snapshot_result, 0);
+    end(&p);
+    store_free(other);
+
+    p = (struct process){ 0 };
+    must_begin(&p);
+    assert_int_equal(store_task_count(p.store), 1);
+    assert_true(store_hash(p.store) == hash);
+    end(&p);
+}
+
 static void closing_works_at_any_moment(void **state)
 {
     (void)state;
@@ -494,6 +523,7 @@ int main(void)
         WITH_FOLDER(what_is_held_is_one_entry_or_nothing),
         WITH_FOLDER(entries_end_below_the_record_size),
         WITH_FOLDER(a_snapshot_replaces_what_was_before),
+        WITH_FOLDER(an_image_of_another_store_replaces_all),
         WITH_FOLDER(closing_works_at_any_moment),
         WITH_FOLDER(a_full_log_fails_with_the_reason),
         WITH_FOLDER(the_queue_has_a_limit),

@@ -1,0 +1,24 @@
+/* The store as it was at one moment, for the price of references: what a snapshot, a backup or a long answer reads
+ * while the store goes on. An image and what it shows never change, so that they may be read by another thread as long
+ * as a reference is held; taking and giving back references is for the loop only. */
+#ifndef AURORA_CORE_IMAGE_H
+#define AURORA_CORE_IMAGE_H
+
+#include "core/store.h"
+
+struct image {
+    /* Everything but the tasks, as a Snapshot: timestamp, framework id and build properties are set. */
+    struct api_snapshot rest;
+    /* In the order of store_each_task(). */
+    const struct task *const *tasks;
+    uint32_t n;
+};
+
+/* With one reference. All images of a store must have been given back before store_free(). */
+struct image *image_take(const struct store *s, int64_t timestamp_ms);
+/* One reference more; returns i. */
+struct image *image_ref(struct image *i);
+/* NULL is allowed. */
+void image_unref(struct image *i);
+
+#endif

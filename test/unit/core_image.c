@@ -1,0 +1,198 @@
+/* Images: they stay what they were while the store changes, and give back all they have held. */
+#include "core/hash.h"
+#include "core/image.h"
+#include "core/job_key.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void apply(struct store *s, const char *json)
+{
+    struct arena a = { 0 };
+    struct buf err = { 0 };
+    struct api_op *op = ARENA_NEW(&a, struct api_op);
+    if (json_read(json, strlen(json), &api_op_desc, op, &a, JSON_STRICT, &err))
+        fail_msg("%s: %s", json, buf_cstr(&err));
+    assert_int_equal(store_apply(s, op), 0);
+    arena_release(&a);
+    buf_release(&err);
+}
+
+static void put_task(struct store *s, int id, const char *status)
+{
+    char op[1024];
+    snprintf(op, sizeof(op),
+             "{\"saveTasks\":{\"tasks\":[{\"assignedTask\":{\"taskId\":\"t%d\",\"instanceId\":%d,\"slaveId\":\"S%d\","
+             "\"slaveHost\":\"h%d\",\"task\":{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"j%d\"}}},"
+             "\"status\":\"%s\",\"taskEvents\":[{\"timestamp\":1,\"status\":\"%s\"}]}]}}",
+             id, id, id % 5, id % 5, id % 3, status, status);
+    apply(s, op);
+}
+
+static void remove_task(struct store *s, int id)
+{
+    char op[128];
+    snprintf(op, sizeof(op), "{\"removeTasks\":{\"taskIds\":[\"t%d\"]}}", id);
+    apply(s, op);
+}
+
+static void put_host(struct store *s, int id, const char *mode)
+{
+    char op[256];
+    snprintf(op, sizeof(op),
+             "{\"saveHostAttributes\":{\"hostAttributes\":{\"host\":\"h%d\",\"slaveId\":\"S%d\",\"mode\":\"%s\","
+             "\"attributes\":[{\"name\":\"rack\",\"values\":[\"%d\"]}]}}}",
+             id, id, mode, id);
+    apply(s, op);
+}
+
+#define UPDATE_KEY "{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"u\"},\"id\":\"1\"}"
+
+static void put_update_event(struct store *s, int at)
+{
+    char op[512];
+    snprintf(op, sizeof(op),
+             "{\"saveJobUpdateEvent\":{\"key\":" UPDATE_KEY ",\"event\":{\"status\":\"ROLLING_FORWARD\","
+             "\"timestampMs\":%d}}}",
+             at);
+    apply(s, op);
+    snprintf(op, sizeof(op),
+             "{\"saveJobInstanceUpdateEvent\":{\"key\":" UPDATE_KEY ",\"event\":{\"instanceId\":1,\"timestampMs\":%d,"
+             "\"action\":\"INSTANCE_UPDATING\"}}}",
+             at);
+    apply(s, op);
+}
+
+static void put_rest(struct store *s)
+{
+    apply(s, "{\"saveFrameworkId\":{\"id\":\"f1\"}}");
+    apply(s,
+          "{\"saveQuota\":{\"role\":\"r\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},{\"diskMb\":3}]}}}");
+    apply(s, "{\"saveCronJob\":{\"jobConfig\":{\"key\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"},"
+             "\"instanceCount\":2}}}");
+    apply(s, "{\"saveHostMaintenanceRequest\":{\"hostMaintenanceRequest\":{\"host\":\"h1\",\"timeoutSecs\":5}}}");
+    apply(s,
+          "{\"saveJobUpdate\":{\"jobUpdate\":{\"summary\":{\"key\":" UPDATE_KEY ",\"user\":\"me\"},\"instructions\":{"
+          "\"initialState\":[{\"task\":{\"isService\":true},\"instances\":[{\"first\":0,\"last\":0}]}],"
+          "\"settings\":{\"updateGroupSize\":3}}}}}");
+}
+
+static struct store *filled(void)
+{
+    struct store *s = store_new();
+    for (int i = 0; i < 40; i++) put_task(s, i, "RUNNING");
+    for (int i = 0; i < 5; i++) put_host(s, i, "NONE");
+    put_rest(s);
+    for (int i = 0; i < 5; i++) put_update_event(s, 10 * i);
+    return s;
+}
+
+/* All that an image shows. */
+static uint64_t image_hash(const struct image *i)
+{
+    struct arena a = { 0 };
+    struct buf b = { 0 };
+    assert_int_equal(tbinary_write(&b, &api_snapshot_desc, &i->rest), 0);
+    for (uint32_t k = 0; k < i->n; k++) {
+        struct api_scheduled_task t;
+        task_to_api(i->tasks[k], &t, &a);
+        assert_int_equal(tbinary_write(&b, &api_scheduled_task_desc, &t), 0);
+    }
+    uint64_t h = hash_bytes(b.data, b.len, 0);
+    buf_release(&b);
+    arena_release(&a);
+    return h;
+}
+
+static void change_everything(struct store *s)
+{
+    for (int i = 0; i < 40; i += 2) put_task(s, i, "FAILED");
+    for (int i = 0; i < 40; i += 3) remove_task(s, i);
+    for (int i = 40; i < 60; i++) put_task(s, i, "PENDING");
+    for (int i = 0; i < 7; i++) put_host(s, i, "DRAINING");
+    for (int i = 0; i < 9; i++) put_update_event(s, 5 + 10 * i);
+    apply(s, "{\"saveFrameworkId\":{\"id\":\"another\"}}");
+    apply(s, "{\"removeQuota\":{\"role\":\"r\"}}");
+    apply(s, "{\"removeJob\":{\"jobKey\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"}}}");
+    apply(s, "{\"removeHostMaintenanceRequest\":{\"host\":\"h1\"}}");
+}
+
+static void it_stays_what_it_was(void **state)
+{
+    (void)state;
+    struct store *s = filled();
+    struct image *i = image_take(s, 77);
+    uint64_t before = image_hash(i);
+    change_everything(s);
+    assert_true(image_hash(i) == before);
+    struct image *j = image_take(s, 78);
+    uint64_t later = image_hash(j);
+    assert_true(later != before);
+    apply(s, "{\"removeJobUpdate\":{\"keys\":[" UPDATE_KEY "]}}");
+    store_reset(s);
+    assert_true(image_hash(i) == before);
+    assert_true(image_hash(j) == later);
+    image_unref(i);
+    assert_true(image_hash(j) == later);
+    image_unref(j);
+    store_free(s);
+}
+
+static void it_goes_with_its_last_reference(void **state)
+{
+    (void)state;
+    struct store *s = filled();
+    struct image *i = image_take(s, 1);
+    uint64_t before = image_hash(i);
+    assert_ptr_equal(image_ref(i), i);
+    image_unref(i);
+    store_reset(s);
+    assert_true(image_hash(i) == before);
+    image_unref(i);
+    image_unref(NULL);
+    store_free(s);
+}
+
+static void it_says_who_made_it_and_when(void **state)
+{
+    (void)state;
+    struct store *s = filled();
+    struct image *i = image_take(s, 1234567890123);
+    assert_true(i->rest.has_timestamp);
+    assert_int_equal(i->rest.timestamp, 1234567890123);
+    const struct api_scheduler_metadata *m = i->rest.scheduler_metadata;
+    assert_true(str_eq(m->framework_id, STR("f1")));
+    bool revision = false;
+    for (uint32_t k = 0; k < m->n_details; k++)
+        if (str_eq(m->details_keys[k], STR("build.git.revision"))) revision = m->details[k].n > 0;
+    assert_true(revision);
+    image_unref(i);
+    store_free(s);
+}
+
+static void one_of_nothing_is_empty(void **state)
+{
+    (void)state;
+    struct store *s = store_new();
+    struct image *i = image_take(s, 0);
+    assert_int_equal(i->n, 0);
+    assert_int_equal(i->rest.n_host_attributes, 0);
+    assert_null(i->rest.scheduler_metadata->framework_id.p);
+    image_unref(i);
+    store_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_stays_what_it_was),
+        cmocka_unit_test(it_goes_with_its_last_reference),
+        cmocka_unit_test(it_says_who_made_it_and_when),
+        cmocka_unit_test(one_of_nothing_is_empty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
