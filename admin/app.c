@@ -486,10 +486,12 @@ int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct 
     start_stats(a);
     start_scheduler(a);
     start_handles(a);
-    app_enter(a, LIFECYCLE_PREPARING_STORAGE);
-    int rv = open_storage(a, err_text);
-    if (rv == 0) rv = listen_http(a, err_text);
+    /* What is wrong with the ports shows before the log's folder is touched. */
+    int rv = listen_http(a, err_text);
     if (rv == 0) rv = listen_libprocess(a, err_text);
+    if (rv != 0) return rv;
+    app_enter(a, LIFECYCLE_PREPARING_STORAGE);
+    rv = open_storage(a, err_text);
     if (rv == 0) rv = standby_open(a, err_text);
     if (rv != 0) return rv;
     app_enter(a, LIFECYCLE_STORAGE_PREPARED);

@@ -597,6 +597,7 @@ class StartTest(unittest.TestCase):
                 rc, out, err = self.run_scheduler(*self.required(d + "/log"), env=env)
                 self.assertEqual((rc, out), (1, ""))
                 self.assertIn(text, err.splitlines()[-1])
+                self.assertFalse(os.path.exists(d + "/log"))
 
     def test_two_schedulers_on_one_log(self):
         with Cluster(simulate=True) as c:
