@@ -260,6 +260,19 @@ void rig_release(struct rig *r)
     arena_release(&r->replies);
 }
 
+int rig_set_up(void **state)
+{
+    rig_init(*state = xcalloc(1, sizeof(struct rig)), NULL);
+    return 0;
+}
+
+int rig_tear_down(void **state)
+{
+    rig_release(*state);
+    free(*state);
+    return 0;
+}
+
 void rig_fail_over(struct rig *r, int64_t pause_ms)
 {
     struct arena a = { 0 };

@@ -46,6 +46,10 @@ void rig_init(struct rig *r, const struct sched_config *config);
 void rig_init_follower(struct rig *r, const struct sched_config *config);
 void rig_lead(struct rig *r);
 void rig_release(struct rig *r);
+/* For tests whose *state is a rig with the defaults. */
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
 /* A new scheduler takes the old one's place with its state, through a snapshot, later by pause_ms; it does not lead
  * yet. */
 void rig_fail_over(struct rig *r, int64_t pause_ms);

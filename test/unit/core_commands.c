@@ -42,49 +42,41 @@ static void running(struct rig *r, int n)
 
 static void create_job(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    assert_string_equal(answer(&r, "createJob", "{}"), "ERROR: ");
-    assert_null(r.reply->details[0].message.p);
-    assert_string_equal(answer(&r, "createJob", "{\"description\":{}}"),
+    struct rig *r = *state;
+    assert_string_equal(answer(r, "createJob", "{}"), "ERROR: ");
+    assert_null(r->reply->details[0].message.p);
+    assert_string_equal(answer(r, "createJob", "{\"description\":{}}"),
                         "INVALID_REQUEST: Job configuration must have taskConfig set.");
-    assert_string_equal(rig_create(&r, "j", 2, ""), "OK");
-    assert_int_equal(r.reply->n_details, 0);
-    assert_true(str_eq(r.reply->server_info->cluster_name, STR("test")));
-    assert_true(str_eq(r.reply->server_info->stats_url_prefix, STR("")));
-    assert_null(r.reply->result);
-    assert_string_equal(rig_create(&r, "j", 2, ""), "INVALID_REQUEST: Job role/prod/j already exists");
-    assert_string_equal(rig_tasks(&r), "t0 PENDING; t1 PENDING");
-    const struct task *t = rig_task(&r, "t1");
+    assert_string_equal(rig_create(r, "j", 2, ""), "OK");
+    assert_int_equal(r->reply->n_details, 0);
+    assert_true(str_eq(r->reply->server_info->cluster_name, STR("test")));
+    assert_true(str_eq(r->reply->server_info->stats_url_prefix, STR("")));
+    assert_null(r->reply->result);
+    assert_string_equal(rig_create(r, "j", 2, ""), "INVALID_REQUEST: Job role/prod/j already exists");
+    assert_string_equal(rig_tasks(r), "t0 PENDING; t1 PENDING");
+    const struct task *t = rig_task(r, "t1");
     assert_int_equal(t->instance_id, 1);
     assert_memory_equal(t->id.p, "role-prod-j-1-", 14);
     assert_int_equal(t->id.n, 14 + 36);
     assert_int_equal(t->id.p[14 + 14], '4');
     assert_true(str_eq(t->events[0].scheduler, STR("scheduler.example")));
     assert_null(t->events[0].message.p);
-    rig_release(&r);
 }
 
 static void create_job_limits(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    assert_string_equal(rig_create(&r, "big", 4001, ""),
+    struct rig *r = *state;
+    assert_string_equal(rig_create(r, "big", 4001, ""),
                         "INVALID_REQUEST: Instance count must be between 1 and 4000 inclusive.");
-    assert_string_equal(rig_create(&r, "big", 4000, ""), "OK");
-    assert_int_equal(store_task_count(sched_store(r.s)), 4000);
-    rig_release(&r);
+    assert_string_equal(rig_create(r, "big", 4000, ""), "OK");
+    assert_int_equal(store_task_count(sched_store(r->s)), 4000);
 }
 
 static void create_job_refuses_cron_and_half_unions(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
+    struct rig *r = *state;
     assert_string_equal(
-        answer(&r, "createJob",
+        answer(r, "createJob",
                "{\"description\":{\"key\":" JOB ",\"instanceCount\":1,\"cronSchedule\":\"\",\"taskConfig\":{"
                "\"job\":" JOB ",\"executorConfig\":{\"name\":\"shell\"},\"resources\":[{\"numCpus\":1},{"
                "\"ramMb\":1},{\"diskMb\":1}]}}}"),
@@ -98,25 +90,21 @@ static void create_job_refuses_cron_and_half_unions(void **state)
     struct api_task_config task = { .job = &key, .executor_config = &ex, .n_resources = 4, .resources = res };
     struct api_job_configuration job = { .key = &key, .instance_count = 1, .task_config = &task };
     struct api_create_job_args args = { &job };
-    assert_string_equal(rig_answer(&r, rig_call(&r, "createJob", &args)),
+    assert_string_equal(rig_answer(r, rig_call(r, "createJob", &args)),
                         "INVALID_REQUEST: The task configuration holds a union without a value.");
-    assert_int_equal(store_task_count(sched_store(r.s)), 0);
-    rig_release(&r);
+    assert_int_equal(store_task_count(sched_store(r->s)), 0);
 }
 
 static void instances_collide(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 2, "");
+    struct rig *r = *state;
+    rig_create(r, "j", 2, "");
     assert_string_equal(
-        answer(&r, "createJob",
+        answer(r, "createJob",
                "{\"description\":{\"key\":{\"role\":\"role\",\"environment\":\"prod\",\"name\":\"other\"},"
                "\"instanceCount\":1,\"taskConfig\":{\"job\":" JOB ",\"executorConfig\":{\"name\":\"shell\"},"
                "\"resources\":[{\"numCpus\":1},{\"ramMb\":1},{\"diskMb\":1}]}}}"),
         "ERROR: Instance ID collision detected.");
-    rig_release(&r);
 }
 
 static void updating_jobs_are_left_alone(void **state)
@@ -151,120 +139,103 @@ static void updating_jobs_are_left_alone(void **state)
 
 static void kill_tasks(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    running(&r, 3);
-    assert_string_equal(answer(&r, "killTasks", "{}"), "ERROR: ");
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":{\"role\":\"x y\"}}"), "ERROR: ");
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[7]}"), "OK: No tasks to kill.");
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[1],\"message\":\"why\"}"), "OK");
-    rig_expect(&r, "kill t1\n");
-    const struct task *t = rig_task(&r, "t1");
+    struct rig *r = *state;
+    running(r, 3);
+    assert_string_equal(answer(r, "killTasks", "{}"), "ERROR: ");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":{\"role\":\"x y\"}}"), "ERROR: ");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[7]}"), "OK: No tasks to kill.");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[1],\"message\":\"why\"}"), "OK");
+    rig_expect(r, "kill t1\n");
+    const struct task *t = rig_task(r, "t1");
     assert_true(str_eq(t->events[t->n_events - 1].message, STR("Killed by UNSECURE.\nwhy")));
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[1]}"), "OK: No tasks to kill.");
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[]}"), "OK");
-    rig_expect(&r, "kill t0\nkill t2\n");
-    t = rig_task(&r, "t0");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[1]}"), "OK: No tasks to kill.");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[]}"), "OK");
+    rig_expect(r, "kill t0\nkill t2\n");
+    t = rig_task(r, "t0");
     assert_true(str_eq(t->events[t->n_events - 1].message, STR("Killed by UNSECURE")));
-    rig_release(&r);
 }
 
 static void killing_a_pending_task_deletes_it(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 3, "");
-    assert_string_equal(answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[0,1]}"), "OK");
-    assert_string_equal(rig_tasks(&r), "t2 PENDING");
-    assert_int_equal(r.update.n_ops, 1); /* one removal of both */
-    assert_int_equal(r.update.ops[0].remove_tasks->n_task_ids, 2);
-    rig_expect(&r, "");
-    rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_run(&r, 1000);
-    rig_expect(&r, "launch a: t2\n");
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_create(r, "j", 3, "");
+    assert_string_equal(answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[0,1]}"), "OK");
+    assert_string_equal(rig_tasks(r), "t2 PENDING");
+    assert_int_equal(r->update.n_ops, 1); /* one removal of both */
+    assert_int_equal(r->update.ops[0].remove_tasks->n_task_ids, 2);
+    rig_expect(r, "");
+    rig_offer(r, "a", 10, 1000, 1000, NULL);
+    rig_run(r, 1000);
+    rig_expect(r, "launch a: t2\n");
 }
 
 static void restart_shards(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    running(&r, 2);
-    assert_string_equal(answer(&r, "restartShards", "{\"job\":" JOB "}"), "ERROR: Argument cannot be blank");
-    assert_string_equal(answer(&r, "restartShards", "{\"shardIds\":[0]}"), "ERROR: ");
-    assert_string_equal(answer(&r, "restartShards", "{\"job\":" JOB ",\"shardIds\":[0,2]}"),
+    struct rig *r = *state;
+    running(r, 2);
+    assert_string_equal(answer(r, "restartShards", "{\"job\":" JOB "}"), "ERROR: Argument cannot be blank");
+    assert_string_equal(answer(r, "restartShards", "{\"shardIds\":[0]}"), "ERROR: ");
+    assert_string_equal(answer(r, "restartShards", "{\"job\":" JOB ",\"shardIds\":[0,2]}"),
                         "INVALID_REQUEST: Not all requested shards are active.");
-    rig_expect(&r, "");
-    assert_string_equal(answer(&r, "restartShards", "{\"job\":" JOB ",\"shardIds\":[0]}"), "OK");
-    rig_expect(&r, "kill t0\n");
-    const struct task *t = rig_task(&r, "t0");
+    rig_expect(r, "");
+    assert_string_equal(answer(r, "restartShards", "{\"job\":" JOB ",\"shardIds\":[0]}"), "OK");
+    rig_expect(r, "kill t0\n");
+    const struct task *t = rig_task(r, "t0");
     assert_true(str_eq(t->events[t->n_events - 1].message, STR("Restarted by UNSECURE")));
-    rig_status(&r, "t0", RIG_KILLED);
-    assert_string_equal(rig_tasks(&r), "t0 KILLED; t1 RUNNING; t2 PENDING");
-    rig_release(&r);
+    rig_status(r, "t0", RIG_KILLED);
+    assert_string_equal(rig_tasks(r), "t0 KILLED; t1 RUNNING; t2 PENDING");
 }
 
 static void task_queries(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    running(&r, 5);
-    assert_string_equal(answer(&r, "getTasksStatus", "{}"), "ERROR: ");
-    const struct api_response *resp = rig_call_json(&r, "getTasksStatus", "{\"query\":{\"role\":\"role\"}}");
+    struct rig *r = *state;
+    running(r, 5);
+    assert_string_equal(answer(r, "getTasksStatus", "{}"), "ERROR: ");
+    const struct api_response *resp = rig_call_json(r, "getTasksStatus", "{\"query\":{\"role\":\"role\"}}");
     assert_int_equal(resp->result->schedule_status_result->n_tasks, 5);
     assert_true(
         str_eq(resp->result->schedule_status_result->tasks[0].assigned_task->task->executor_config->data, STR("true")));
-    resp = rig_call_json(&r, "getTasksStatus", "{\"query\":{\"offset\":3,\"limit\":10}}");
+    resp = rig_call_json(r, "getTasksStatus", "{\"query\":{\"offset\":3,\"limit\":10}}");
     assert_int_equal(resp->result->schedule_status_result->n_tasks, 2);
-    resp = rig_call_json(&r, "getTasksStatus", "{\"query\":{\"offset\":-1,\"limit\":1}}");
+    resp = rig_call_json(r, "getTasksStatus", "{\"query\":{\"offset\":-1,\"limit\":1}}");
     assert_int_equal(resp->result->schedule_status_result->n_tasks, 1);
-    resp = rig_call_json(&r, "getTasksStatus", "{\"query\":{\"offset\":99}}");
+    resp = rig_call_json(r, "getTasksStatus", "{\"query\":{\"offset\":99}}");
     assert_int_equal(resp->result->schedule_status_result->n_tasks, 0);
-    resp = rig_call_json(&r, "getTasksWithoutConfigs", "{\"query\":{}}");
+    resp = rig_call_json(r, "getTasksWithoutConfigs", "{\"query\":{}}");
     const struct api_task_config *c = resp->result->schedule_status_result->tasks[4].assigned_task->task;
     assert_true(str_eq(c->executor_config->name, STR("shell")));
     assert_null(c->executor_config->data.p);
-    assert_non_null(rig_task(&r, "t0")->config->api->executor_config->data.p);
-    rig_release(&r);
+    assert_non_null(rig_task(r, "t0")->config->api->executor_config->data.p);
 }
 
 static void pending_reasons(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 1, "");
-    rig_run(&r, 100);
-    const struct api_response *resp = rig_call_json(&r, "getPendingReason", "{\"query\":{}}");
+    struct rig *r = *state;
+    rig_create(r, "j", 1, "");
+    rig_run(r, 100);
+    const struct api_response *resp = rig_call_json(r, "getPendingReason", "{\"query\":{}}");
     assert_true(str_eq(resp->result->get_pending_reason_result->reasons[0].reason, STR("")));
-    rig_offer(&r, "a", 1, 64, 64, NULL);
-    rig_offer(&r, "b", 0, 64, 32, NULL); /* without cpus it isn't even looked at */
-    rig_run(&r, 2000);
-    resp = rig_call_json(&r, "getPendingReason", "{\"query\":{\"jobName\":\"j\"}}");
+    rig_offer(r, "a", 1, 64, 64, NULL);
+    rig_offer(r, "b", 0, 64, 32, NULL); /* without cpus it isn't even looked at */
+    rig_run(r, 2000);
+    resp = rig_call_json(r, "getPendingReason", "{\"query\":{\"jobName\":\"j\"}}");
     assert_int_equal(resp->result->get_pending_reason_result->n_reasons, 1);
     assert_true(str_eq(resp->result->get_pending_reason_result->reasons[0].reason, STR("Insufficient: RAM")));
-    assert_string_equal(answer(&r, "getPendingReason", "{\"query\":{\"slaveHosts\":[\"x\"]}}"),
+    assert_string_equal(answer(r, "getPendingReason", "{\"query\":{\"slaveHosts\":[\"x\"]}}"),
                         "INVALID_REQUEST: SlaveHosts are not supported in {\"slaveHosts\":[\"x\"]}");
-    assert_string_equal(answer(&r, "getPendingReason", "{\"query\":{\"statuses\":[\"RUNNING\"]}}"),
+    assert_string_equal(answer(r, "getPendingReason", "{\"query\":{\"statuses\":[\"RUNNING\"]}}"),
                         "INVALID_REQUEST: Statuses is not supported in {\"statuses\":[\"RUNNING\"]}");
-    rig_release(&r);
 }
 
 static void summaries(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    running(&r, 3);
-    rig_status(&r, "t2", RIG_FAILED); /* t3 takes its place */
+    struct rig *r = *state;
+    running(r, 3);
+    rig_status(r, "t2", RIG_FAILED); /* t3 takes its place */
     assert_string_equal(
-        result_json(&r, rig_call_json(&r, "getRoleSummary", "{}")),
+        result_json(r, rig_call_json(r, "getRoleSummary", "{}")),
         "{\"roleSummaryResult\":{\"summaries\":[{\"role\":\"role\",\"jobCount\":1,\"cronJobCount\":0}]}}");
-    const struct api_response *resp = rig_call_json(&r, "getJobSummary", "{\"role\":\"role\"}");
+    const struct api_response *resp = rig_call_json(r, "getJobSummary", "{\"role\":\"role\"}");
     const struct api_job_summary *s = resp->result->job_summary_result->summaries;
     assert_int_equal(resp->result->job_summary_result->n_summaries, 1);
     assert_int_equal(s->job->instance_count, 4);
@@ -272,13 +243,11 @@ static void summaries(void **state)
     assert_int_equal(s->stats->failed_task_count, 1);
     assert_int_equal(s->stats->pending_task_count, 1);
     assert_false(s->has_next_cron_run_ms);
-    resp = rig_call_json(&r, "getJobs", "{\"ownerRole\":\"role\"}");
+    resp = rig_call_json(r, "getJobs", "{\"ownerRole\":\"role\"}");
     assert_int_equal(resp->result->get_jobs_result->configs[0].instance_count, 3);
-    assert_int_equal(rig_call_json(&r, "getJobs", "{\"ownerRole\":\"nobody\"}")->result->get_jobs_result->n_configs, 0);
-    assert_int_equal(rig_call_json(&r, "getJobs", "{}")->result->get_jobs_result->n_configs, 1);
-    assert_int_equal(rig_call_json(&r, "getJobSummary", "{\"role\":\" \"}")->result->job_summary_result->n_summaries,
-                     1);
-    rig_release(&r);
+    assert_int_equal(rig_call_json(r, "getJobs", "{\"ownerRole\":\"nobody\"}")->result->get_jobs_result->n_configs, 0);
+    assert_int_equal(rig_call_json(r, "getJobs", "{}")->result->get_jobs_result->n_configs, 1);
+    assert_int_equal(rig_call_json(r, "getJobSummary", "{\"role\":\" \"}")->result->job_summary_result->n_summaries, 1);
 }
 
 static void cron_templates_show_in_summaries(void **state)
@@ -308,13 +277,11 @@ static void cron_templates_show_in_summaries(void **state)
 
 static void config_summary(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 6, "");
-    answer(&r, "killTasks", "{\"job\":" JOB ",\"instances\":[3]}");
-    assert_string_equal(answer(&r, "getConfigSummary", "{}"), "ERROR: ");
-    const struct api_response *resp = rig_call_json(&r, "getConfigSummary", "{\"job\":" JOB "}");
+    struct rig *r = *state;
+    rig_create(r, "j", 6, "");
+    answer(r, "killTasks", "{\"job\":" JOB ",\"instances\":[3]}");
+    assert_string_equal(answer(r, "getConfigSummary", "{}"), "ERROR: ");
+    const struct api_response *resp = rig_call_json(r, "getConfigSummary", "{\"job\":" JOB "}");
     const struct api_config_summary *s = resp->result->config_summary_result->summary;
     assert_true(str_eq(s->key->name, STR("j")));
     assert_int_equal(s->n_groups, 1);
@@ -323,7 +290,6 @@ static void config_summary(void **state)
     assert_int_equal(s->groups[0].instances[0].last, 2);
     assert_int_equal(s->groups[0].instances[1].first, 4);
     assert_int_equal(s->groups[0].instances[1].last, 5);
-    rig_release(&r);
 }
 
 static void populate_and_tiers(void **state)
@@ -354,13 +320,11 @@ static void populate_and_tiers(void **state)
 /* Every method of the IDL gets an answer; the table holds only methods of the IDL. */
 static void methods_without_handler_say_so(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
+    struct rig *r = *state;
     unsigned served = 0, listed = 0;
     for (uint32_t i = 0; i < api_n_methods; i++) {
         const char *name = api_methods[i].name;
-        const char *text = answer(&r, name, "{}");
+        const char *text = answer(r, name, "{}");
         bool refused = strstr(text, "is not implemented by this scheduler") != NULL;
         assert_int_equal(refused, !sched_serves(str_c(name)));
         if (refused) assert_non_null(strstr(text, name));
@@ -368,28 +332,27 @@ static void methods_without_handler_say_so(void **state)
     }
     for (const struct command_entry *e = command_table; e->method; e++, listed++) rig_method(e->method);
     assert_int_equal(served, listed);
-    assert_string_equal(answer(&r, "getQuota", "{}"), "ERROR: Method getQuota is not implemented by this scheduler.");
-    rig_release(&r);
+    assert_string_equal(answer(r, "getQuota", "{}"), "ERROR: Method getQuota is not implemented by this scheduler.");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(create_job),
-        cmocka_unit_test(create_job_limits),
-        cmocka_unit_test(create_job_refuses_cron_and_half_unions),
-        cmocka_unit_test(instances_collide),
+        RIG_TEST(create_job),
+        RIG_TEST(create_job_limits),
+        RIG_TEST(create_job_refuses_cron_and_half_unions),
+        RIG_TEST(instances_collide),
         cmocka_unit_test(updating_jobs_are_left_alone),
-        cmocka_unit_test(kill_tasks),
-        cmocka_unit_test(killing_a_pending_task_deletes_it),
-        cmocka_unit_test(restart_shards),
-        cmocka_unit_test(task_queries),
-        cmocka_unit_test(pending_reasons),
-        cmocka_unit_test(summaries),
+        RIG_TEST(kill_tasks),
+        RIG_TEST(killing_a_pending_task_deletes_it),
+        RIG_TEST(restart_shards),
+        RIG_TEST(task_queries),
+        RIG_TEST(pending_reasons),
+        RIG_TEST(summaries),
         cmocka_unit_test(cron_templates_show_in_summaries),
-        cmocka_unit_test(config_summary),
+        RIG_TEST(config_summary),
         cmocka_unit_test(populate_and_tiers),
-        cmocka_unit_test(methods_without_handler_say_so),
+        RIG_TEST(methods_without_handler_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

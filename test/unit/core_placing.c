@@ -17,16 +17,13 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND };
 
 static void offers_are_declined_when_old(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 1, 1, 1, NULL);
-    rig_run(&r, 5 * MINUTE - 1);
-    rig_expect(&r, "");
-    rig_run(&r, MINUTE + 1);
-    rig_expect(&r, "decline a\n");
-    assert_int_equal(r.update.effects[0].decline.refuse_ms, 5000);
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 1, 1, 1, NULL);
+    rig_run(r, 5 * MINUTE - 1);
+    rig_expect(r, "");
+    rig_run(r, MINUTE + 1);
+    rig_expect(r, "decline a\n");
+    assert_int_equal(r->update.effects[0].decline.refuse_ms, 5000);
 }
 
 static void held_for_ever_if_told_so(void **state)
@@ -45,72 +42,60 @@ static void held_for_ever_if_told_so(void **state)
 
 static void two_offers_of_one_agent_go_back(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 1, 1, 1, NULL);
-    rig_offer(&r, "a", 1, 1, 1, NULL);
-    rig_expect(&r, "decline a a.2\n");
-    rig_offer(&r, "a", 2, 2, 2, NULL);
-    rig_expect(&r, "");
-    assert_int_equal(r.update.n_ops, 0); /* the host is known */
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 1, 1, 1, NULL);
+    rig_offer(r, "a", 1, 1, 1, NULL);
+    rig_expect(r, "decline a a.2\n");
+    rig_offer(r, "a", 2, 2, 2, NULL);
+    rig_expect(r, "");
+    assert_int_equal(r->update.n_ops, 0); /* the host is known */
 }
 
 static void rescinded_offers_are_not_used(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_rescind(&r, "a");
-    rig_create(&r, "j", 1, "");
-    rig_run(&r, MINUTE / 2);
-    rig_expect(&r, "");
-    rig_step(&r, &(struct sched_event){ .type = EV_RESCIND, .rescind = { STR("nobody") } });
-    assert_int_equal(stat_get(stats_int(r.stats, "offers_rescinded")), 2);
-    assert_int_equal(stat_get(stats_int(r.stats, "offer_cancel_failures")), 1);
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 10, 1000, 1000, NULL);
+    rig_rescind(r, "a");
+    rig_create(r, "j", 1, "");
+    rig_run(r, MINUTE / 2);
+    rig_expect(r, "");
+    rig_step(r, &(struct sched_event){ .type = EV_RESCIND, .rescind = { STR("nobody") } });
+    assert_int_equal(stat_get(stats_int(r->stats, "offers_rescinded")), 2);
+    assert_int_equal(stat_get(stats_int(r->stats, "offer_cancel_failures")), 1);
 }
 
 static void disconnection_drops_offers(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_disconnect(&r);
-    assert_int_equal(stat_get(stats_int(r.stats, "framework_registered")), 0);
-    rig_create(&r, "j", 1, "");
-    rig_run(&r, MINUTE / 2);
-    rig_expect(&r, "");
-    rig_step(&r, &(struct sched_event){ .type = EV_REGISTERED, .registered = { STR("framework-1"), false } });
-    assert_int_equal(r.update.n_ops, 0); /* the id is saved only the first time */
-    rig_offer(&r, "b", 10, 1000, 1000, NULL);
-    rig_run(&r, SECOND);
-    rig_expect(&r, "launch b: t0\n");
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 10, 1000, 1000, NULL);
+    rig_disconnect(r);
+    assert_int_equal(stat_get(stats_int(r->stats, "framework_registered")), 0);
+    rig_create(r, "j", 1, "");
+    rig_run(r, MINUTE / 2);
+    rig_expect(r, "");
+    rig_step(r, &(struct sched_event){ .type = EV_REGISTERED, .registered = { STR("framework-1"), false } });
+    assert_int_equal(r->update.n_ops, 0); /* the id is saved only the first time */
+    rig_offer(r, "b", 10, 1000, 1000, NULL);
+    rig_run(r, SECOND);
+    rig_expect(r, "launch b: t0\n");
 }
 
 static void host_attributes_are_stored_when_they_change(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 1, 1, 1, "rack=r1,rack=r2,disk=ssd");
-    assert_int_equal(r.update.n_ops, 1);
-    const struct api_host_attributes *h = store_host(sched_store(r.s), STR("host-a"));
+    struct rig *r = *state;
+    rig_offer(r, "a", 1, 1, 1, "rack=r1,rack=r2,disk=ssd");
+    assert_int_equal(r->update.n_ops, 1);
+    const struct api_host_attributes *h = store_host(sched_store(r->s), STR("host-a"));
     assert_int_equal(h->n_attributes, 2);
     assert_true(str_eq(h->attributes[1].name, STR("rack")));
     assert_int_equal(h->attributes[1].n_values, 2);
     assert_int_equal(h->mode, API_MAINTENANCE_MODE_NONE);
-    rig_rescind(&r, "a");
-    rig_offer(&r, "a", 1, 1, 1, "disk=ssd,rack=r2,rack=r1");
-    assert_int_equal(r.update.n_ops, 0);
-    rig_rescind(&r, "a");
-    rig_offer(&r, "a", 1, 1, 1, "disk=ssd");
-    assert_int_equal(r.update.n_ops, 1);
-    rig_release(&r);
+    rig_rescind(r, "a");
+    rig_offer(r, "a", 1, 1, 1, "disk=ssd,rack=r2,rack=r1");
+    assert_int_equal(r->update.n_ops, 0);
+    rig_rescind(r, "a");
+    rig_offer(r, "a", 1, 1, 1, "disk=ssd");
+    assert_int_equal(r->update.n_ops, 1);
 }
 
 static void hosts_with_maintenance_ahead_come_last(void **state)
@@ -139,109 +124,91 @@ static void hosts_with_maintenance_ahead_come_last(void **state)
 
 static void small_jobs_are_spread(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 10, 10000, 10000, NULL);
-    rig_offer(&r, "b", 10, 10000, 10000, NULL);
-    rig_offer(&r, "c", 10, 10000, 10000, NULL);
-    rig_create(&r, "j", 3, "");
-    rig_run(&r, SECOND);
-    rig_expect(&r, "launch a: t0\nlaunch b: t1\nlaunch c: t2\n");
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 10, 10000, 10000, NULL);
+    rig_offer(r, "b", 10, 10000, 10000, NULL);
+    rig_offer(r, "c", 10, 10000, 10000, NULL);
+    rig_create(r, "j", 3, "");
+    rig_run(r, SECOND);
+    rig_expect(r, "launch a: t0\nlaunch b: t1\nlaunch c: t2\n");
 }
 
 static void large_jobs_share_offers_fairly_and_fill_up(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 4, 10000, 10000, NULL);
-    rig_offer(&r, "b", 1, 10000, 10000, NULL);
-    rig_create(&r, "j", 6, "");
-    rig_run(&r, SECOND);
-    rig_expect(&r, "launch a: t0 t1 t2 t4\nlaunch b: t3\n");
-    rig_run(&r, 30 * SECOND);
-    rig_expect(&r, "");
-    rig_offer(&r, "c", 4, 10000, 10000, NULL);
-    rig_run(&r, SECOND);
-    rig_expect(&r, "launch c: t5\n");
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 4, 10000, 10000, NULL);
+    rig_offer(r, "b", 1, 10000, 10000, NULL);
+    rig_create(r, "j", 6, "");
+    rig_run(r, SECOND);
+    rig_expect(r, "launch a: t0 t1 t2 t4\nlaunch b: t3\n");
+    rig_run(r, 30 * SECOND);
+    rig_expect(r, "");
+    rig_offer(r, "c", 4, 10000, 10000, NULL);
+    rig_run(r, SECOND);
+    rig_expect(r, "launch c: t5\n");
 }
 
 static void ports_are_assigned(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 10, 1000, 1000, NULL);
-    rig_create(&r, "j", 2,
+    struct rig *r = *state;
+    rig_offer(r, "a", 10, 1000, 1000, NULL);
+    rig_create(r, "j", 2,
                ",\"resources\":[{\"numCpus\":1},{\"ramMb\":1},{\"diskMb\":1},{\"namedPort\":\"http\"},{\"namedPort\":"
                "\"admin\"}]");
-    rig_run(&r, SECOND);
+    rig_run(r, SECOND);
     for (int i = 0; i < 2; i++) {
-        const struct task *t = rig_task(&r, i ? "t1" : "t0");
+        const struct task *t = rig_task(r, i ? "t1" : "t0");
         assert_int_equal(t->n_ports, 2);
         assert_in_range(t->ports[0].port, 31000, 31099);
         assert_true(str_eq(t->slave_host, STR("host-a")));
         assert_true(str_eq(t->slave_id, STR("a")));
     }
-    rig_release(&r);
 }
 
 /* Aurora counted a rack only at the start of an attempt, so one attempt could exceed its limit. */
 static void one_attempt_keeps_the_rack_limit(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 10, 10000, 10000, "rack=r1");
-    rig_offer(&r, "b", 10, 10000, 10000, "rack=r1");
-    rig_offer(&r, "c", 10, 10000, 10000, "rack=r2");
-    rig_create(&r, "j", 4, ",\"constraints\":[{\"name\":\"rack\",\"constraint\":{\"limit\":{\"limit\":1}}}]");
-    rig_run(&r, SECOND);
-    rig_expect(&r, "launch a: t0\nlaunch c: t1\n");
-    rig_run(&r, MINUTE);
-    rig_expect(&r, "reconcile t0 t1\n");
-    const struct api_response *resp = rig_call_json(&r, "getPendingReason", "{\"query\":{}}");
+    struct rig *r = *state;
+    rig_offer(r, "a", 10, 10000, 10000, "rack=r1");
+    rig_offer(r, "b", 10, 10000, 10000, "rack=r1");
+    rig_offer(r, "c", 10, 10000, 10000, "rack=r2");
+    rig_create(r, "j", 4, ",\"constraints\":[{\"name\":\"rack\",\"constraint\":{\"limit\":{\"limit\":1}}}]");
+    rig_run(r, SECOND);
+    rig_expect(r, "launch a: t0\nlaunch c: t1\n");
+    rig_run(r, MINUTE);
+    rig_expect(r, "reconcile t0 t1\n");
+    const struct api_response *resp = rig_call_json(r, "getPendingReason", "{\"query\":{}}");
     assert_true(str_eq(resp->result->get_pending_reason_result->reasons[0].reason, STR("Limit not satisfied: rack")));
     /* A limit is not for ever: when a task ends, its rack is free again, on an offer that was refused before. */
-    rig_status(&r, "t0", RIG_FINISHED);
-    rig_clear(&r);
-    rig_run(&r, MINUTE);
-    rig_expect(&r, "launch b: t2\n");
-    rig_release(&r);
+    rig_status(r, "t0", RIG_FINISHED);
+    rig_clear(r);
+    rig_run(r, MINUTE);
+    rig_expect(r, "launch b: t2\n");
 }
 
 static void what_does_not_fit_is_not_asked_again(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
+    struct rig *r = *state;
     for (int i = 0; i < 10; i++) {
         char name[16];
         snprintf(name, sizeof name, "a%d", i);
-        rig_offer(&r, name, 1, 64, 64, NULL);
+        rig_offer(r, name, 1, 64, 64, NULL);
     }
-    rig_create(&r, "j", 50, "");
-    rig_run(&r, MINUTE);
-    assert_int_equal(stat_get(stats_int(r.stats, "veto_evaluated_offers")), 10);
-    assert_int_equal(stat_get(stats_int(r.stats, "scheduling_veto_insufficient_resources")), 10);
-    assert_int_equal(stat_get(stats_int(r.stats, "scheduling_veto_static")), 10);
-    rig_release(&r);
+    rig_create(r, "j", 50, "");
+    rig_run(r, MINUTE);
+    assert_int_equal(stat_get(stats_int(r->stats, "veto_evaluated_offers")), 10);
+    assert_int_equal(stat_get(stats_int(r->stats, "scheduling_veto_insufficient_resources")), 10);
+    assert_int_equal(stat_get(stats_int(r->stats, "scheduling_veto_static")), 10);
 }
 
 static void two_groups_share_an_offer_in_one_step(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 1, "");
-    rig_create(&r, "k", 1, SERVICE);
-    rig_offer(&r, "a", 2, 10000, 10000, NULL);
-    rig_run(&r, MINUTE / 2);
-    rig_expect(&r, "launch a: t0 t1\n");
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_create(r, "j", 1, "");
+    rig_create(r, "k", 1, SERVICE);
+    rig_offer(r, "a", 2, 10000, 10000, NULL);
+    rig_run(r, MINUTE / 2);
+    rig_expect(r, "launch a: t0 t1\n");
 }
 
 /* ---------------- pending groups ---------------- */
@@ -262,29 +229,26 @@ static void note_group(const struct pending_group *g, void *arg)
 
 static void failures_back_off_and_offers_wake(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 2, "");
+    struct rig *r = *state;
+    rig_create(r, "j", 2, "");
     struct groups g = { 0 };
-    sched_each_pending_group(r.s, note_group, &g);
+    sched_each_pending_group(r->s, note_group, &g);
     assert_int_equal(g.penalty_ms, 1);
     assert_string_equal(buf_cstr(&g.b), "role/prod/j x2 []; ");
-    rig_offer(&r, "a", 1, 64, 1, NULL);
-    rig_run(&r, 10 * MINUTE);
+    rig_offer(r, "a", 1, 64, 1, NULL);
+    rig_run(r, 10 * MINUTE);
     buf_reset(&g.b);
-    sched_each_pending_group(r.s, note_group, &g);
+    sched_each_pending_group(r->s, note_group, &g);
     assert_int_equal(g.penalty_ms, MINUTE);
     assert_string_equal(buf_cstr(&g.b), "role/prod/j x2 [Insufficient: RAM, Insufficient: disk]; ");
-    rig_clear(&r);
-    rig_offer(&r, "b", 10, 1000, 1000, NULL);
-    rig_run(&r, 100);
-    rig_expect(&r, "launch b: t0 t1\n");
+    rig_clear(r);
+    rig_offer(r, "b", 10, 1000, 1000, NULL);
+    rig_run(r, 100);
+    rig_expect(r, "launch b: t0 t1\n");
     buf_reset(&g.b);
-    sched_each_pending_group(r.s, note_group, &g);
+    sched_each_pending_group(r->s, note_group, &g);
     assert_string_equal(buf_cstr(&g.b), "");
     buf_release(&g.b);
-    rig_release(&r);
 }
 
 static void attempts_that_place_nothing_are_limited(void **state)
@@ -337,75 +301,66 @@ static void attempts_that_place_are_not_limited(void **state)
 /* The reason is of those that wait, so it goes when one of them no longer does. */
 static void reasons_go_with_the_first_that_is_placed(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_create(&r, "j", 2, "");
-    rig_offer(&r, "a", 1, 1, 1000, NULL);
-    rig_run(&r, SECOND);
-    rig_call_json(&r, "killTasks",
+    struct rig *r = *state;
+    rig_create(r, "j", 2, "");
+    rig_offer(r, "a", 1, 1, 1000, NULL);
+    rig_run(r, SECOND);
+    rig_call_json(r, "killTasks",
                   "{\"job\":{\"role\":\"role\",\"environment\":\"prod\",\"name\":\"j\"},\"instances\":[0]}");
-    const struct api_response *resp = rig_call_json(&r, "getPendingReason", "{\"query\":{}}");
+    const struct api_response *resp = rig_call_json(r, "getPendingReason", "{\"query\":{}}");
     assert_int_equal(resp->result->get_pending_reason_result->n_reasons, 1);
     assert_true(str_eq(resp->result->get_pending_reason_result->reasons[0].reason, STR("")));
-    rig_release(&r);
 }
 
 static void many_tasks_are_placed_quickly(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
+    struct rig *r = *state;
     for (int i = 0; i < 100; i++) {
         char name[16];
         snprintf(name, sizeof name, "a%d", i);
-        rig_offer(&r, name, 20, 20000, 20000, NULL);
+        rig_offer(r, name, 20, 20000, 20000, NULL);
     }
-    rig_create(&r, "j", 2 * LIMIT_STEP_PLACED_TASKS + 1, "");
-    uint64_t steps = r.steps;
-    rig_run(&r, 100);
-    assert_int_equal(r.launched, 2 * LIMIT_STEP_PLACED_TASKS + 1);
-    assert_true(r.steps - steps >= 2); /* not all in one, so that the loop stays free */
-    rig_release(&r);
+    rig_create(r, "j", 2 * LIMIT_STEP_PLACED_TASKS + 1, "");
+    uint64_t steps = r->steps;
+    rig_run(r, 100);
+    assert_int_equal(r->launched, 2 * LIMIT_STEP_PLACED_TASKS + 1);
+    assert_true(r->steps - steps >= 2); /* not all in one, so that the loop stays free */
 }
 
 static void a_step_places_no_more_than_its_limit(void **state)
 {
-    (void)state;
-    struct rig r;
-    rig_init(&r, NULL);
-    rig_offer(&r, "a", 4000, 4000000, 4000000, NULL);
-    rig_create(&r, "j", 2 * LIMIT_STEP_PLACED_TASKS + 1, "");
-    r.now_ms += 1;
-    rig_step(&r, &(struct sched_event){ .type = EV_TIMER });
-    assert_int_equal(r.launched, 2 * LIMIT_STEP_PLACED_TASKS); /* one offer: the first limit lets it be finished */
-    assert_true(sched_timeout(r.s) <= r.now_ms);
-    rig_release(&r);
+    struct rig *r = *state;
+    rig_offer(r, "a", 4000, 4000000, 4000000, NULL);
+    rig_create(r, "j", 2 * LIMIT_STEP_PLACED_TASKS + 1, "");
+    r->now_ms += 1;
+    rig_step(r, &(struct sched_event){ .type = EV_TIMER });
+    assert_int_equal(r->launched, 2 * LIMIT_STEP_PLACED_TASKS); /* one offer: the first limit lets it be finished */
+    assert_true(sched_timeout(r->s) <= r->now_ms);
 }
 
 int main(void)
 {
 #define T(f) cmocka_unit_test(f)
     const struct CMUnitTest tests[] = {
-        T(offers_are_declined_when_old),
+        RIG_TEST(offers_are_declined_when_old),
         T(held_for_ever_if_told_so),
-        T(two_offers_of_one_agent_go_back),
-        T(rescinded_offers_are_not_used),
-        T(disconnection_drops_offers),
-        T(host_attributes_are_stored_when_they_change),
+        RIG_TEST(two_offers_of_one_agent_go_back),
+        RIG_TEST(rescinded_offers_are_not_used),
+        RIG_TEST(disconnection_drops_offers),
+        RIG_TEST(host_attributes_are_stored_when_they_change),
         T(hosts_with_maintenance_ahead_come_last),
-        T(small_jobs_are_spread),
-        T(large_jobs_share_offers_fairly_and_fill_up),
-        T(ports_are_assigned),
-        T(one_attempt_keeps_the_rack_limit),
-        T(what_does_not_fit_is_not_asked_again),
-        T(two_groups_share_an_offer_in_one_step),
-        T(failures_back_off_and_offers_wake),
+        RIG_TEST(small_jobs_are_spread),
+        RIG_TEST(large_jobs_share_offers_fairly_and_fill_up),
+        RIG_TEST(ports_are_assigned),
+        RIG_TEST(one_attempt_keeps_the_rack_limit),
+        RIG_TEST(what_does_not_fit_is_not_asked_again),
+        RIG_TEST(two_groups_share_an_offer_in_one_step),
+        RIG_TEST(failures_back_off_and_offers_wake),
         T(attempts_that_place_nothing_are_limited),
         T(attempts_that_place_are_not_limited),
-        T(reasons_go_with_the_first_that_is_placed),
-        T(many_tasks_are_placed_quickly),
-        T(a_step_places_no_more_than_its_limit),
+        RIG_TEST(reasons_go_with_the_first_that_is_placed),
+        RIG_TEST(many_tasks_are_placed_quickly),
+        RIG_TEST(a_step_places_no_more_than_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,21 @@ static void start(struct test_master *m, const char *id)
     test_master_start(m, &c);
 }
 
+static int set_up(void **state)
+{
+    start(*state = xcalloc(1, sizeof(struct test_master)), NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    test_master_stop(*state);
+    free(*state);
+    return 0;
+}
+
+#define MASTER_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
 static int64_t stat_of(struct test_master *m, const char *name)
 {
     return stat_get(stats_int(m->stats, name));
@@ -31,17 +46,14 @@ static int64_t stat_of(struct test_master *m, const char *name)
 
 static void test_a_new_framework_registers(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    assert_int_equal(stat_of(&m, "framework_registered"), 0);
-    test_master_connect(&m);
-    assert_true(driver_connected(m.driver));
-    assert_int_equal(stat_of(&m, "framework_registered"), 1);
-    assert_int_equal(stat_of(&m, "scheduler_framework_reregisters"), 0);
-    assert_int_equal(strncmp(m.sender.id, "scheduler-", 10), 0);
-    assert_int_equal(strlen(m.sender.id), 10 + 36);
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    assert_int_equal(stat_of(m, "framework_registered"), 0);
+    test_master_connect(m);
+    assert_true(driver_connected(m->driver));
+    assert_int_equal(stat_of(m, "framework_registered"), 1);
+    assert_int_equal(stat_of(m, "scheduler_framework_reregisters"), 0);
+    assert_int_equal(strncmp(m->sender.id, "scheduler-", 10), 0);
+    assert_int_equal(strlen(m->sender.id), 10 + 36);
 }
 
 static void test_a_stored_id_is_taken_over_once(void **state)
@@ -77,75 +89,60 @@ static void test_subscribe_is_repeated_until_answered(void **state)
 
 static void test_a_second_registered_is_ignored(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_register(&m, "F-1", true);
-    test_master_register(&m, "F-2", false);
-    test_master_expect_nothing(&m);
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_register(m, "F-1", true);
+    test_master_register(m, "F-2", false);
+    test_master_expect_nothing(m);
 }
 
 static void test_no_master_and_back(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    assert_int_equal(driver_set_master(m.driver, "master@nowhere:5050"), ERR_MALFORMED);
-    assert_int_equal(driver_set_master(m.driver, "127.0.0.1"), ERR_MALFORMED);
-    assert_int_equal(driver_set_master(m.driver, ""), ERR_MALFORMED);
-    assert_int_equal(driver_set_master(m.driver, NULL), 0);
-    test_master_connect(&m);
-    assert_int_equal(driver_set_master(m.driver, NULL), 0);
-    test_master_expect(&m, "disconnected\n");
-    assert_false(driver_connected(m.driver));
+    struct test_master *m = *state;
+    assert_int_equal(driver_set_master(m->driver, "master@nowhere:5050"), ERR_MALFORMED);
+    assert_int_equal(driver_set_master(m->driver, "127.0.0.1"), ERR_MALFORMED);
+    assert_int_equal(driver_set_master(m->driver, ""), ERR_MALFORMED);
+    assert_int_equal(driver_set_master(m->driver, NULL), 0);
+    test_master_connect(m);
+    assert_int_equal(driver_set_master(m->driver, NULL), 0);
+    test_master_expect(m, "disconnected\n");
+    assert_false(driver_connected(m->driver));
     char pid[32];
-    snprintf(pid, sizeof(pid), "127.0.0.1:%u", m.port); /* without "master@" */
-    assert_int_equal(driver_set_master(m.driver, pid), 0);
-    test_master_expect(&m, "SUBSCRIBE id=F-1 force=0\n");
-    test_master_stop(&m);
+    snprintf(pid, sizeof(pid), "127.0.0.1:%u", m->port); /* without "master@" */
+    assert_int_equal(driver_set_master(m->driver, pid), 0);
+    test_master_expect(m, "SUBSCRIBE id=F-1 force=0\n");
 }
 
 static void test_a_lost_master_is_found_again(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_kill(&m);
-    test_master_expect(&m, "disconnected\n");
-    test_master_restart(&m);
-    test_master_expect(&m, "SUBSCRIBE id=F-1 force=0\n");
-    test_master_register(&m, "F-1", true);
-    test_master_expect(&m, "registered F-1 first=1\n");
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_kill(m);
+    test_master_expect(m, "disconnected\n");
+    test_master_restart(m);
+    test_master_expect(m, "SUBSCRIBE id=F-1 force=0\n");
+    test_master_register(m, "F-1", true);
+    test_master_expect(m, "registered F-1 first=1\n");
 }
 
 static void test_framework_disconnected_is_no_error(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_error(&m, "Framework disconnected");
-    test_master_expect(&m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
-    test_master_register(&m, "F-1", false);
-    test_master_expect(&m, "registered F-1 first=0\n");
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_error(m, "Framework disconnected");
+    test_master_expect(m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
+    test_master_register(m, "F-1", false);
+    test_master_expect(m, "registered F-1 first=0\n");
 }
 
 static void test_other_errors_are_fatal(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_error(&m, "Framework failed over");
-    test_master_expect(&m, "disconnected\nfatal: Framework failed over\nDeactivateFrameworkMessage to=master\n");
-    test_master_detect(&m); /* has no effect any more */
-    assert_false(driver_connected(m.driver));
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_error(m, "Framework failed over");
+    test_master_expect(m, "disconnected\nfatal: Framework failed over\nDeactivateFrameworkMessage to=master\n");
+    test_master_detect(m); /* has no effect any more */
+    assert_false(driver_connected(m->driver));
 }
 
 static void test_an_error_while_subscribing_is_fatal(void **state)
@@ -162,11 +159,9 @@ static void test_an_error_while_subscribing_is_fatal(void **state)
 
 static void test_a_master_from_before_calls_is_refused(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_detect(&m);
-    test_master_expect(&m, "SUBSCRIBE id=- force=-\n");
+    struct test_master *m = *state;
+    test_master_detect(m);
+    test_master_expect(m, "SUBSCRIBE id=- force=-\n");
     Mesos__Internal__FrameworkRegisteredMessage msg = MESOS__INTERNAL__FRAMEWORK_REGISTERED_MESSAGE__INIT;
     Mesos__FrameworkID id = MESOS__FRAMEWORK_ID__INIT;
     Mesos__MasterInfo info = MESOS__MASTER_INFO__INIT;
@@ -174,46 +169,39 @@ static void test_a_master_from_before_calls_is_refused(void **state)
     info.id = "M";
     msg.framework_id = &id;
     msg.master_info = &info;
-    test_master_send(&m, "mesos.internal.FrameworkRegisteredMessage", &msg);
+    test_master_send(m, "mesos.internal.FrameworkRegisteredMessage", &msg);
     test_master_expect(
-        &m, "fatal: the master says no version, so it is older than Mesos 0.23 and does not know our calls\n");
-    test_master_stop(&m);
+        m, "fatal: the master says no version, so it is older than Mesos 0.23 and does not know our calls\n");
 }
 
 static void test_strangers_and_early_messages_are_dropped(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_detect(&m);
-    test_master_expect(&m, "SUBSCRIBE id=- force=-\n");
-    test_master_offer(&m, "O1", "S1"); /* not connected yet */
-    test_master_expect_nothing(&m);
-    struct lp_process *master = m.master;
-    m.master = m.session; /* another process at the same address */
-    test_master_register(&m, "F-1", true);
-    test_master_error(&m, "go away");
-    test_master_expect_nothing(&m);
-    m.master = master;
-    test_master_register(&m, "F-1", true);
-    test_master_expect(&m, "registered F-1 first=1\n");
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_detect(m);
+    test_master_expect(m, "SUBSCRIBE id=- force=-\n");
+    test_master_offer(m, "O1", "S1"); /* not connected yet */
+    test_master_expect_nothing(m);
+    struct lp_process *master = m->master;
+    m->master = m->session; /* another process at the same address */
+    test_master_register(m, "F-1", true);
+    test_master_error(m, "go away");
+    test_master_expect_nothing(m);
+    m->master = master;
+    test_master_register(m, "F-1", true);
+    test_master_expect(m, "registered F-1 first=1\n");
 }
 
 static void test_garbage_is_dropped(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_send_bytes(&m, "mesos.internal.StatusUpdateMessage", "\xff\xff\xff", 3);
-    test_master_send_bytes(&m, "mesos.internal.StatusUpdateMessage", NULL, 0);
-    test_master_send_bytes(&m, "mesos.internal.ResourceOffersMessage", NULL, 0); /* empty, but well-formed */
-    test_master_expect_nothing(&m);
-    test_master_send_bytes(&m, "mesos.internal.NoSuchMessage", "x", 1);
-    assert_true(RUN_UNTIL(&m.loop, stat_of(&m, "mesos_scheduler_event_UNKNOWN") == 2));
-    assert_int_equal(stat_of(&m, "mesos_scheduler_event_UPDATE"), 0);
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_send_bytes(m, "mesos.internal.StatusUpdateMessage", "\xff\xff\xff", 3);
+    test_master_send_bytes(m, "mesos.internal.StatusUpdateMessage", NULL, 0);
+    test_master_send_bytes(m, "mesos.internal.ResourceOffersMessage", NULL, 0); /* empty, but well-formed */
+    test_master_expect_nothing(m);
+    test_master_send_bytes(m, "mesos.internal.NoSuchMessage", "x", 1);
+    assert_true(RUN_UNTIL(&m->loop, stat_of(m, "mesos_scheduler_event_UNKNOWN") == 2));
+    assert_int_equal(stat_of(m, "mesos_scheduler_event_UPDATE"), 0);
 }
 
 /* ---------------- offers and launches ---------------- */
@@ -265,133 +253,115 @@ static void decline(struct test_master *m, const struct str *ids, uint32_t n, in
 
 static void test_offers_are_used_and_declined(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_offer(&m, "O1", "S1");
-    test_master_offer(&m, "O2", "S2");
-    test_master_offer(&m, "O3", "S3");
-    test_master_expect(&m, "offers O1@S1\noffers O2@S2\noffers O3@S3\n");
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_offer(m, "O1", "S1");
+    test_master_offer(m, "O2", "S2");
+    test_master_offer(m, "O3", "S3");
+    test_master_expect(m, "offers O1@S1\noffers O2@S2\noffers O3@S3\n");
     struct task tasks[] = { task_named("a"), task_named("b") };
-    launch(&m, "O1", tasks, 2);
+    launch(m, "O1", tasks, 2);
     const struct str ids[] = { STR("O2"), STR("O3") };
-    decline(&m, ids, 2, 500);
-    test_master_expect(&m, "ACCEPT O1 tasks=a,b refuse=5\nDECLINE O2,O3 refuse=0.5\n");
-    assert_int_equal(stat_of(&m, "scheduler_resource_offers"), 3);
-    launch(&m, "O1", tasks, 1); /* used up */
-    test_master_expect(&m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
-    test_master_stop(&m);
+    decline(m, ids, 2, 500);
+    test_master_expect(m, "ACCEPT O1 tasks=a,b refuse=5\nDECLINE O2,O3 refuse=0.5\n");
+    assert_int_equal(stat_of(m, "scheduler_resource_offers"), 3);
+    launch(m, "O1", tasks, 1); /* used up */
+    test_master_expect(m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
 }
 
 static void test_a_task_that_cannot_be_built_is_lost(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_offer(&m, "O1", "S1");
-    test_master_expect(&m, "offers O1@S1\n");
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_offer(m, "O1", "S1");
+    test_master_expect(m, "offers O1@S1\n");
     struct api_executor_config unknown = { STR("unknown"), STR("") };
     struct api_task_config odd = { .job = &job, .executor_config = &unknown };
     struct config odd_config = { .api = &odd, .refs = 1 };
     struct task tasks[] = { task_named("a"), task_named("odd") };
     tasks[1].config = &odd_config;
-    launch(&m, "O1", tasks, 2);
-    test_master_expect(&m, "status odd TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O1 tasks=a refuse=5\n");
-    test_master_offer(&m, "O2", "S1");
-    test_master_expect(&m, "offers O2@S1\n");
-    launch(&m, "O2", &tasks[1], 1); /* nothing is left of it: a decline */
-    test_master_expect(&m, "status odd TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O2 tasks= refuse=5\n");
-    test_master_stop(&m);
+    launch(m, "O1", tasks, 2);
+    test_master_expect(m, "status odd TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O1 tasks=a refuse=5\n");
+    test_master_offer(m, "O2", "S1");
+    test_master_expect(m, "offers O2@S1\n");
+    launch(m, "O2", &tasks[1], 1); /* nothing is left of it: a decline */
+    test_master_expect(m, "status odd TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O2 tasks= refuse=5\n");
 }
 
 /* protobuf-c takes a field number 0 in two bytes, but not in the one byte that it makes of them. */
 static void test_an_offer_that_cannot_be_read_again(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     struct buf offer = { 0 }, body = { 0 };
-    proto_pack(test_plain_offer("O1", "S1", &m.arena), &offer);
+    proto_pack(test_plain_offer("O1", "S1", &m->arena), &offer);
     buf_add(&offer, "\x80\x00\x00", 3);
     buf_addc(&body, '\x0a');
     buf_addc(&body, (char)(offer.len % 128 | 128));
     buf_addc(&body, (char)(offer.len / 128));
     buf_add(&body, offer.data, offer.len);
-    test_master_send_bytes(&m, "mesos.internal.ResourceOffersMessage", body.data, body.len);
-    test_master_expect(&m, "offers O1@S1\n");
+    test_master_send_bytes(m, "mesos.internal.ResourceOffersMessage", body.data, body.len);
+    test_master_expect(m, "offers O1@S1\n");
     struct task t = task_named("a");
-    launch(&m, "O1", &t, 1);
-    test_master_expect(&m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O1 tasks= refuse=5\n");
+    launch(m, "O1", &t, 1);
+    test_master_expect(m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\nACCEPT O1 tasks= refuse=5\n");
     buf_release(&offer);
     buf_release(&body);
-    test_master_stop(&m);
 }
 
 static void test_rescinded_offers_are_gone(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_offer(&m, "O1", "S1");
-    rescind(&m, "O1");
-    test_master_expect(&m, "offers O1@S1\nrescind O1\n");
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_offer(m, "O1", "S1");
+    rescind(m, "O1");
+    test_master_expect(m, "offers O1@S1\nrescind O1\n");
     struct task t = task_named("a");
-    launch(&m, "O1", &t, 1);
-    test_master_expect(&m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
-    rescind(&m, "O2"); /* overtakes its offer */
-    test_master_expect(&m, "rescind O2\n");
-    test_master_offer(&m, "O2", "S1");
-    test_master_expect_nothing(&m);
-    assert_int_equal(stat_of(&m, "offers_rescinded"), 2);
-    test_master_stop(&m);
+    launch(m, "O1", &t, 1);
+    test_master_expect(m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
+    rescind(m, "O2"); /* overtakes its offer */
+    test_master_expect(m, "rescind O2\n");
+    test_master_offer(m, "O2", "S1");
+    test_master_expect_nothing(m);
+    assert_int_equal(stat_of(m, "offers_rescinded"), 2);
 }
 
 static void test_offers_end_with_the_connection(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    test_master_offer(&m, "O1", "S1");
-    test_master_expect(&m, "offers O1@S1\n");
+    struct test_master *m = *state;
+    test_master_connect(m);
+    test_master_offer(m, "O1", "S1");
+    test_master_expect(m, "offers O1@S1\n");
     struct buf b = { 0 };
-    driver_write_offer(m.driver, STR("O1"), &b);
+    driver_write_offer(m->driver, STR("O1"), &b);
     assert_non_null(strstr(buf_cstr(&b), "\"agent_id\":{\"value\":\"S1\"}"));
     buf_reset(&b);
-    test_master_detect(&m);
-    test_master_expect(&m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
-    driver_write_offer(m.driver, STR("O1"), &b);
+    test_master_detect(m);
+    test_master_expect(m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
+    driver_write_offer(m->driver, STR("O1"), &b);
     assert_int_equal(b.len, 0);
     buf_release(&b);
-    test_master_register(&m, "F-1", false);
-    test_master_expect(&m, "registered F-1 first=0\n");
+    test_master_register(m, "F-1", false);
+    test_master_expect(m, "registered F-1 first=0\n");
     struct task t = task_named("a");
-    launch(&m, "O1", &t, 1);
-    test_master_expect(&m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
-    test_master_stop(&m);
+    launch(m, "O1", &t, 1);
+    test_master_expect(m, "status a TASK_LOST REASON_INVALID_OFFERS ack=0\n");
 }
 
 static void test_launches_while_disconnected(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
+    struct test_master *m = *state;
     struct task tasks[] = { task_named("a"), task_named("b") };
-    launch(&m, "O1", tasks, 2);
-    assert_int_equal(m.trace.len, 0); /* later, not inside the call */
-    test_master_expect(&m, "status a TASK_LOST REASON_MASTER_DISCONNECTED ack=0\n"
-                           "status b TASK_LOST REASON_MASTER_DISCONNECTED ack=0\n");
-    test_master_stop(&m);
+    launch(m, "O1", tasks, 2);
+    assert_int_equal(m->trace.len, 0); /* later, not inside the call */
+    test_master_expect(m, "status a TASK_LOST REASON_MASTER_DISCONNECTED ack=0\n"
+                          "status b TASK_LOST REASON_MASTER_DISCONNECTED ack=0\n");
+    test_master_stop(m);
     struct driver_config c = { .framework = { .partition_aware = true } };
-    test_master_start(&m, &c);
-    launch(&m, "O1", tasks, 1);
-    test_master_expect(&m, "status a TASK_DROPPED REASON_MASTER_DISCONNECTED ack=0\n");
-    launch(&m, "O1", tasks, 1); /* closed before it is told: nothing leaks */
-    test_master_stop(&m);
+    test_master_start(m, &c);
+    launch(m, "O1", tasks, 1);
+    test_master_expect(m, "status a TASK_DROPPED REASON_MASTER_DISCONNECTED ack=0\n");
+    launch(m, "O1", tasks, 1); /* closed before it is told: nothing leaks */
 }
 
 static void count_updates(struct test_master *m, const struct sched_event *ev)
@@ -401,22 +371,19 @@ static void count_updates(struct test_master *m, const struct sched_event *ev)
 
 static void test_local_losses_are_bounded(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
+    struct test_master *m = *state;
     uint32_t seen = 0;
-    m.on_event = count_updates;
-    m.arg = &seen;
+    m->on_event = count_updates;
+    m->arg = &seen;
     struct task *tasks = calloc(LIMIT_DRIVER_LOCAL_UPDATES + 1, sizeof(*tasks));
     for (int i = 0; i <= LIMIT_DRIVER_LOCAL_UPDATES; i++) tasks[i] = task_named("t");
-    launch(&m, "O1", tasks, LIMIT_DRIVER_LOCAL_UPDATES + 1);
-    assert_true(RUN_UNTIL(&m.loop, seen > 0));
+    launch(m, "O1", tasks, LIMIT_DRIVER_LOCAL_UPDATES + 1);
+    assert_true(RUN_UNTIL(&m->loop, seen > 0));
     assert_int_equal(seen, LIMIT_DRIVER_LOCAL_UPDATES);
-    launch(&m, "O1", tasks, LIMIT_DRIVER_LOCAL_UPDATES);
-    assert_true(RUN_UNTIL(&m.loop, seen > LIMIT_DRIVER_LOCAL_UPDATES));
+    launch(m, "O1", tasks, LIMIT_DRIVER_LOCAL_UPDATES);
+    assert_true(RUN_UNTIL(&m->loop, seen > LIMIT_DRIVER_LOCAL_UPDATES));
     assert_int_equal(seen, 2 * LIMIT_DRIVER_LOCAL_UPDATES);
     free(tasks);
-    test_master_stop(&m);
 }
 
 static void count_offers(struct test_master *m, const struct sched_event *ev)
@@ -432,13 +399,11 @@ static bool ends_with(const struct buf *b, const char *text)
 
 static void test_offers_beyond_the_limit_are_declined(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     uint32_t seen = 0;
-    m.on_event = count_offers;
-    m.arg = &seen;
+    m->on_event = count_offers;
+    m->arg = &seen;
     Mesos__Internal__ResourceOffersMessage msg = MESOS__INTERNAL__RESOURCE_OFFERS_MESSAGE__INIT;
     msg.n_offers = LIMIT_DRIVER_OFFERS + 1;
     msg.offers = calloc(msg.n_offers, sizeof(Mesos__Offer *));
@@ -453,21 +418,20 @@ static void test_offers_beyond_the_limit_are_declined(void **state)
         msg.offers[i]->slave_id->value = "S";
         msg.offers[i]->hostname = "h";
     }
-    test_master_send(&m, "mesos.internal.ResourceOffersMessage", &msg);
-    assert_true(RUN_UNTIL(&m.loop, ends_with(&m.trace, "DECLINE O200000 refuse=5\n")));
+    test_master_send(m, "mesos.internal.ResourceOffersMessage", &msg);
+    assert_true(RUN_UNTIL(&m->loop, ends_with(&m->trace, "DECLINE O200000 refuse=5\n")));
     assert_int_equal(seen, LIMIT_DRIVER_OFFERS);
-    buf_reset(&m.trace);
-    m.on_event = NULL;
+    buf_reset(&m->trace);
+    m->on_event = NULL;
     static const struct str one = STR("O5");
-    decline(&m, &one, 1, 0);
-    test_master_expect(&m, "DECLINE O5 refuse=0\n");
-    test_master_offer(&m, "P1", "S");
-    test_master_expect(&m, "offers P1@S\n");
-    test_master_offer(&m, "P2", "S");
-    test_master_expect(&m, "DECLINE P2 refuse=5\n");
+    decline(m, &one, 1, 0);
+    test_master_expect(m, "DECLINE O5 refuse=0\n");
+    test_master_offer(m, "P1", "S");
+    test_master_expect(m, "offers P1@S\n");
+    test_master_offer(m, "P2", "S");
+    test_master_expect(m, "DECLINE P2 refuse=5\n");
     free(msg.offers);
     arena_release(&a);
-    test_master_stop(&m);
 }
 
 /* ---------------- status updates, kills, reconciliation ---------------- */
@@ -506,10 +470,8 @@ static void send_update(struct test_master *m, const struct update_spec *s)
 
 static void test_which_updates_want_an_acknowledgement(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     static const char uuid[] = "0123456789abcdef", agent_pid[] = "slave(1)@127.0.0.1:5051";
     const struct {
         struct update_spec spec;
@@ -525,13 +487,12 @@ static void test_which_updates_want_an_acknowledgement(void **state)
         { { "F-1", agent_pid, NULL, uuid, 16 }, "status a TASK_RUNNING - ack=0\n" },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        send_update(&m, &cases[i].spec);
-        test_master_expect(&m, cases[i].want);
+        send_update(m, &cases[i].spec);
+        test_master_expect(m, cases[i].want);
     }
-    send_update(&m, &(struct update_spec){ "F-2", agent_pid, "S1", uuid, 16 }); /* not ours */
-    test_master_expect_nothing(&m);
-    assert_int_equal(stat_of(&m, "scheduler_status_update"), 8);
-    test_master_stop(&m);
+    send_update(m, &(struct update_spec){ "F-2", agent_pid, "S1", uuid, 16 }); /* not ours */
+    test_master_expect_nothing(m);
+    assert_int_equal(stat_of(m, "scheduler_status_update"), 8);
 }
 
 static void effect_ack(struct test_master *m)
@@ -570,59 +531,48 @@ static void all_small_effects(struct test_master *m)
 
 static void test_effects_become_calls(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
-    all_small_effects(&m);
-    test_master_expect(&m, "KILL a agent=S1\nKILL a agent=-\nRECONCILE a@S1 b@-\nRECONCILE\nACKNOWLEDGE a@S1\n");
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
+    all_small_effects(m);
+    test_master_expect(m, "KILL a agent=S1\nKILL a agent=-\nRECONCILE a@S1 b@-\nRECONCILE\nACKNOWLEDGE a@S1\n");
 }
 
 static void test_nothing_is_sent_while_disconnected(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    all_small_effects(&m);
+    struct test_master *m = *state;
+    all_small_effects(m);
     static const struct str id = STR("O1");
-    decline(&m, &id, 1, 0);
-    driver_revive(m.driver);
-    test_master_detect(&m);
-    all_small_effects(&m);
-    test_master_expect(&m, "SUBSCRIBE id=- force=-\n");
-    test_master_expect_nothing(&m);
-    assert_int_equal(stat_of(&m, "scheduler_driver_kill_failures"), 4);
-    test_master_stop(&m);
+    decline(m, &id, 1, 0);
+    driver_revive(m->driver);
+    test_master_detect(m);
+    all_small_effects(m);
+    test_master_expect(m, "SUBSCRIBE id=- force=-\n");
+    test_master_expect_nothing(m);
+    assert_int_equal(stat_of(m, "scheduler_driver_kill_failures"), 4);
 }
 
 static void test_suppress_is_remembered(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    driver_suppress(m.driver);
-    test_master_detect(&m);
-    test_master_expect(&m, "SUBSCRIBE id=- force=-\n");
-    test_master_register(&m, "F-1", true);
-    test_master_expect(&m, "registered F-1 first=1\nSUPPRESS\n");
-    driver_revive(m.driver);
-    test_master_expect(&m, "REVIVE\n");
-    test_master_detect(&m);
-    test_master_expect(&m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
-    test_master_register(&m, "F-1", false);
-    test_master_expect(&m, "registered F-1 first=0\n");
-    driver_suppress(m.driver);
-    test_master_expect(&m, "SUPPRESS\n");
-    test_master_stop(&m);
+    struct test_master *m = *state;
+    driver_suppress(m->driver);
+    test_master_detect(m);
+    test_master_expect(m, "SUBSCRIBE id=- force=-\n");
+    test_master_register(m, "F-1", true);
+    test_master_expect(m, "registered F-1 first=1\nSUPPRESS\n");
+    driver_revive(m->driver);
+    test_master_expect(m, "REVIVE\n");
+    test_master_detect(m);
+    test_master_expect(m, "disconnected\nSUBSCRIBE id=F-1 force=0\n");
+    test_master_register(m, "F-1", false);
+    test_master_expect(m, "registered F-1 first=0\n");
+    driver_suppress(m->driver);
+    test_master_expect(m, "SUPPRESS\n");
 }
 
 static void test_lost_agents_and_executors(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     Mesos__SlaveID agent = MESOS__SLAVE_ID__INIT;
     Mesos__FrameworkID framework = MESOS__FRAMEWORK_ID__INIT;
     Mesos__ExecutorID executor_id = MESOS__EXECUTOR_ID__INIT;
@@ -631,19 +581,18 @@ static void test_lost_agents_and_executors(void **state)
     executor_id.value = "e";
     Mesos__Internal__LostSlaveMessage lost = MESOS__INTERNAL__LOST_SLAVE_MESSAGE__INIT;
     lost.slave_id = &agent;
-    test_master_send(&m, "mesos.internal.LostSlaveMessage", &lost);
+    test_master_send(m, "mesos.internal.LostSlaveMessage", &lost);
     Mesos__Internal__ExitedExecutorMessage exited = MESOS__INTERNAL__EXITED_EXECUTOR_MESSAGE__INIT;
     exited.slave_id = &agent;
     exited.framework_id = &framework;
     exited.executor_id = &executor_id;
-    test_master_send(&m, "mesos.internal.ExitedExecutorMessage", &exited);
+    test_master_send(m, "mesos.internal.ExitedExecutorMessage", &exited);
     exited.status = 9;
-    test_master_send(&m, "mesos.internal.ExitedExecutorMessage", &exited);
-    test_master_expect(&m, "lost agent S1\nexited executor e@S1 status=0\nexited executor e@S1 status=9\n");
-    assert_int_equal(stat_of(&m, "slaves_lost"), 1);
-    assert_int_equal(stat_of(&m, "scheduler_lost_executors"), 1);
-    assert_int_equal(stat_of(&m, "mesos_scheduler_event_FAILURE"), 3);
-    test_master_stop(&m);
+    test_master_send(m, "mesos.internal.ExitedExecutorMessage", &exited);
+    test_master_expect(m, "lost agent S1\nexited executor e@S1 status=0\nexited executor e@S1 status=9\n");
+    assert_int_equal(stat_of(m, "slaves_lost"), 1);
+    assert_int_equal(stat_of(m, "scheduler_lost_executors"), 1);
+    assert_int_equal(stat_of(m, "mesos_scheduler_event_FAILURE"), 3);
 }
 
 /* ---------------- closing ---------------- */
@@ -655,16 +604,13 @@ static void on_closed(void *arg)
 
 static void test_closing_for_good_tears_down(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     bool closed = false;
-    driver_close(m.driver, false, on_closed, &closed);
-    test_master_expect(&m, "TEARDOWN\n");
-    assert_true(RUN_UNTIL(&m.loop, closed));
-    m.driver = NULL;
-    test_master_stop(&m);
+    driver_close(m->driver, false, on_closed, &closed);
+    test_master_expect(m, "TEARDOWN\n");
+    assert_true(RUN_UNTIL(&m->loop, closed));
+    m->driver = NULL;
 }
 
 static void close_inside(struct test_master *m, const struct sched_event *ev)
@@ -676,18 +622,15 @@ static void close_inside(struct test_master *m, const struct sched_event *ev)
 
 static void test_closing_inside_a_callback(void **state)
 {
-    (void)state;
-    struct test_master m;
-    start(&m, NULL);
-    test_master_connect(&m);
+    struct test_master *m = *state;
+    test_master_connect(m);
     bool closed = false;
-    m.on_event = close_inside;
-    m.arg = &closed;
-    test_master_error(&m, "Framework failed over"); /* disconnected closes it, so that fatal does not come */
-    test_master_expect(&m, "disconnected\nDeactivateFrameworkMessage to=master\n");
-    assert_true(RUN_UNTIL(&m.loop, closed));
-    assert_int_equal(m.trace.len, 0);
-    test_master_stop(&m);
+    m->on_event = close_inside;
+    m->arg = &closed;
+    test_master_error(m, "Framework failed over"); /* disconnected closes it, so that fatal does not come */
+    test_master_expect(m, "disconnected\nDeactivateFrameworkMessage to=master\n");
+    assert_true(RUN_UNTIL(&m->loop, closed));
+    assert_int_equal(m->trace.len, 0);
 }
 
 /* ---------------- authentication ---------------- */
@@ -860,33 +803,33 @@ static void test_a_forgotten_login_is_done_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_new_framework_registers),
+        MASTER_TEST(test_a_new_framework_registers),
         cmocka_unit_test(test_a_stored_id_is_taken_over_once),
         cmocka_unit_test(test_subscribe_is_repeated_until_answered),
-        cmocka_unit_test(test_a_second_registered_is_ignored),
-        cmocka_unit_test(test_no_master_and_back),
-        cmocka_unit_test(test_a_lost_master_is_found_again),
-        cmocka_unit_test(test_framework_disconnected_is_no_error),
-        cmocka_unit_test(test_other_errors_are_fatal),
+        MASTER_TEST(test_a_second_registered_is_ignored),
+        MASTER_TEST(test_no_master_and_back),
+        MASTER_TEST(test_a_lost_master_is_found_again),
+        MASTER_TEST(test_framework_disconnected_is_no_error),
+        MASTER_TEST(test_other_errors_are_fatal),
         cmocka_unit_test(test_an_error_while_subscribing_is_fatal),
-        cmocka_unit_test(test_a_master_from_before_calls_is_refused),
-        cmocka_unit_test(test_strangers_and_early_messages_are_dropped),
-        cmocka_unit_test(test_garbage_is_dropped),
-        cmocka_unit_test(test_offers_are_used_and_declined),
-        cmocka_unit_test(test_a_task_that_cannot_be_built_is_lost),
-        cmocka_unit_test(test_an_offer_that_cannot_be_read_again),
-        cmocka_unit_test(test_rescinded_offers_are_gone),
-        cmocka_unit_test(test_offers_end_with_the_connection),
-        cmocka_unit_test(test_launches_while_disconnected),
-        cmocka_unit_test(test_local_losses_are_bounded),
-        cmocka_unit_test(test_offers_beyond_the_limit_are_declined),
-        cmocka_unit_test(test_which_updates_want_an_acknowledgement),
-        cmocka_unit_test(test_effects_become_calls),
-        cmocka_unit_test(test_nothing_is_sent_while_disconnected),
-        cmocka_unit_test(test_suppress_is_remembered),
-        cmocka_unit_test(test_lost_agents_and_executors),
-        cmocka_unit_test(test_closing_for_good_tears_down),
-        cmocka_unit_test(test_closing_inside_a_callback),
+        MASTER_TEST(test_a_master_from_before_calls_is_refused),
+        MASTER_TEST(test_strangers_and_early_messages_are_dropped),
+        MASTER_TEST(test_garbage_is_dropped),
+        MASTER_TEST(test_offers_are_used_and_declined),
+        MASTER_TEST(test_a_task_that_cannot_be_built_is_lost),
+        MASTER_TEST(test_an_offer_that_cannot_be_read_again),
+        MASTER_TEST(test_rescinded_offers_are_gone),
+        MASTER_TEST(test_offers_end_with_the_connection),
+        MASTER_TEST(test_launches_while_disconnected),
+        MASTER_TEST(test_local_losses_are_bounded),
+        MASTER_TEST(test_offers_beyond_the_limit_are_declined),
+        MASTER_TEST(test_which_updates_want_an_acknowledgement),
+        MASTER_TEST(test_effects_become_calls),
+        MASTER_TEST(test_nothing_is_sent_while_disconnected),
+        MASTER_TEST(test_suppress_is_remembered),
+        MASTER_TEST(test_lost_agents_and_executors),
+        MASTER_TEST(test_closing_for_good_tears_down),
+        MASTER_TEST(test_closing_inside_a_callback),
         cmocka_unit_test(test_cram_md5),
         cmocka_unit_test(test_refused_authentication_is_fatal),
         cmocka_unit_test(test_broken_authentication_begins_anew),
