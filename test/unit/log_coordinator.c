@@ -40,6 +40,21 @@ static void end(struct script *s)
     replica_release(&s->local);
 }
 
+static int set_up(void **state)
+{
+    begin(*state = xcalloc(1, sizeof(struct script)));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    end(*state);
+    free(*state);
+    return 0;
+}
+
+#define SCRIPT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
 static void answer(struct script *s, unsigned member, struct message m)
 {
     if (!m.proposal) m.proposal = s->c.round.message.proposal;
@@ -96,39 +111,36 @@ static void become_elected(struct script *s)
 
 static void an_election_fills_holes(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
-    assert_true(s.out.has_request);
-    assert_false(s.out.message.has_position);
-    assert_int_equal(s.out.message.proposal, 1);
-    answer(&s, 1, promised(0));
-    assert_false(s.out.has_request);
-    answer(&s, 1, promised(7)); /* a repeat counts for nothing */
-    assert_int_equal(s.c.state, COORDINATOR_PROMISE);
-    answer(&s, 2, promised(0));
-    assert_int_equal(s.out.message.kind, MESSAGE_PROMISE_REQUEST);
-    assert_true(s.out.message.has_position);
-    assert_int_equal(s.out.message.proposal, 2);
-    answer(&s, 0, promised(0));
-    answer(&s, 1, promised(0));
-    assert_int_equal(s.out.message.kind, MESSAGE_WRITE_REQUEST);
-    assert_int_equal(s.out.message.action.type, ACTION_NOP);
-    assert_false(s.out.message.action.has_learned);
-    answer(&s, 0, wrote(&s, ANSWER_ACCEPT, 2));
-    answer(&s, 2, wrote(&s, ANSWER_ACCEPT, 2));
-    assert_int_equal(s.out.learned.action.promised, 2);
-    assert_int_equal(s.out.learned.action.performed, 2);
-    learn(&s);
-    coordinator_advance(&s.c, 20, &s.out);
-    assert_true(s.out.done);
-    assert_int_equal(s.out.position, 0);
-    assert_int_equal(s.c.state, COORDINATOR_ELECTED);
-    coordinator_write(&s.c, &hello, 30, &s.out);
-    assert_int_equal(s.out.message.position, 1);
-    assert_int_equal(s.out.message.proposal, 1); /* the election's number, not the filling's */
-    end(&s);
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
+    assert_true(s->out.has_request);
+    assert_false(s->out.message.has_position);
+    assert_int_equal(s->out.message.proposal, 1);
+    answer(s, 1, promised(0));
+    assert_false(s->out.has_request);
+    answer(s, 1, promised(7)); /* a repeat counts for nothing */
+    assert_int_equal(s->c.state, COORDINATOR_PROMISE);
+    answer(s, 2, promised(0));
+    assert_int_equal(s->out.message.kind, MESSAGE_PROMISE_REQUEST);
+    assert_true(s->out.message.has_position);
+    assert_int_equal(s->out.message.proposal, 2);
+    answer(s, 0, promised(0));
+    answer(s, 1, promised(0));
+    assert_int_equal(s->out.message.kind, MESSAGE_WRITE_REQUEST);
+    assert_int_equal(s->out.message.action.type, ACTION_NOP);
+    assert_false(s->out.message.action.has_learned);
+    answer(s, 0, wrote(s, ANSWER_ACCEPT, 2));
+    answer(s, 2, wrote(s, ANSWER_ACCEPT, 2));
+    assert_int_equal(s->out.learned.action.promised, 2);
+    assert_int_equal(s->out.learned.action.performed, 2);
+    learn(s);
+    coordinator_advance(&s->c, 20, &s->out);
+    assert_true(s->out.done);
+    assert_int_equal(s->out.position, 0);
+    assert_int_equal(s->c.state, COORDINATOR_ELECTED);
+    coordinator_write(&s->c, &hello, 30, &s->out);
+    assert_int_equal(s->out.message.position, 1);
+    assert_int_equal(s->out.message.proposal, 1); /* the election's number, not the filling's */
 }
 
 static void the_value_of_the_highest_number_wins(void **state)
@@ -156,177 +168,150 @@ static void the_value_of_the_highest_number_wins(void **state)
 
 static void a_learned_value_ends_the_phase(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
-    answer(&s, 1, promised(0));
-    answer(&s, 2, promised(0));
-    answer(&s, 1,
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
+    answer(s, 1, promised(0));
+    answer(s, 2, promised(0));
+    answer(s, 1,
            holding((struct action){ .promised = 9,
                                     .has_performed = true,
                                     .performed = 9,
                                     .has_learned = true,
                                     .learned = true,
                                     .type = ACTION_NOP }));
-    assert_true(s.out.has_learned);
-    assert_int_equal(s.out.learned.action.promised, 9);
-    learn(&s);
-    coordinator_advance(&s.c, 20, &s.out);
-    assert_true(s.out.done);
-    end(&s);
+    assert_true(s->out.has_learned);
+    assert_int_equal(s->out.learned.action.promised, 9);
+    learn(s);
+    coordinator_advance(&s->c, 20, &s->out);
+    assert_true(s->out.done);
 }
 
 static void a_rejected_fill_tries_a_higher_number(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
-    answer(&s, 1, promised(0));
-    answer(&s, 2, promised(0));
-    answer(&s, 1, refused(ANSWER_REJECT, 40));
-    answer(&s, 2, promised(0));
-    assert_int_equal(s.c.state, COORDINATOR_FILL_DELAYED);
-    uint64_t at = coordinator_deadline(&s.c);
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
+    answer(s, 1, promised(0));
+    answer(s, 2, promised(0));
+    answer(s, 1, refused(ANSWER_REJECT, 40));
+    answer(s, 2, promised(0));
+    assert_int_equal(s->c.state, COORDINATOR_FILL_DELAYED);
+    uint64_t at = coordinator_deadline(&s->c);
     assert_in_range(at, 110, 209);
-    coordinator_advance(&s.c, at - 1, &s.out);
-    assert_false(s.out.has_request);
-    coordinator_advance(&s.c, at, &s.out);
-    assert_int_equal(s.out.message.proposal, 41);
-    answer(&s, 1, refused(ANSWER_IGNORED, 41));
-    answer(&s, 2, refused(ANSWER_IGNORED, 41)); /* a quorum that does not vote: tried again, not fatal */
-    assert_int_equal(s.c.state, COORDINATOR_FILL_DELAYED);
-    end(&s);
+    coordinator_advance(&s->c, at - 1, &s->out);
+    assert_false(s->out.has_request);
+    coordinator_advance(&s->c, at, &s->out);
+    assert_int_equal(s->out.message.proposal, 41);
+    answer(s, 1, refused(ANSWER_IGNORED, 41));
+    answer(s, 2, refused(ANSWER_IGNORED, 41)); /* a quorum that does not vote: tried again, not fatal */
+    assert_int_equal(s->c.state, COORDINATOR_FILL_DELAYED);
 }
 
 static void a_rejected_election_learns_the_number(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
-    answer(&s, 1, refused(ANSWER_REJECT, 7));
-    answer(&s, 2, promised(3));
-    assert_int_equal(s.c.state, COORDINATOR_DELAYED);
-    coordinator_advance(&s.c, coordinator_deadline(&s.c), &s.out);
-    assert_int_equal(s.out.message.proposal, 8);
-    answer(&s, 1, refused(ANSWER_IGNORED, 8));
-    answer(&s, 2, refused(ANSWER_IGNORED, 8));
-    coordinator_advance(&s.c, coordinator_deadline(&s.c), &s.out);
-    assert_int_equal(s.out.message.proposal, 9);
-    uint64_t at = coordinator_deadline(&s.c);
-    coordinator_advance(&s.c, at, &s.out); /* the third and last attempt */
-    assert_true(s.out.done);
-    assert_int_equal(s.out.err, ERR_TIMEOUT);
-    assert_int_equal(s.c.state, COORDINATOR_IDLE);
-    end(&s);
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
+    answer(s, 1, refused(ANSWER_REJECT, 7));
+    answer(s, 2, promised(3));
+    assert_int_equal(s->c.state, COORDINATOR_DELAYED);
+    coordinator_advance(&s->c, coordinator_deadline(&s->c), &s->out);
+    assert_int_equal(s->out.message.proposal, 8);
+    answer(s, 1, refused(ANSWER_IGNORED, 8));
+    answer(s, 2, refused(ANSWER_IGNORED, 8));
+    coordinator_advance(&s->c, coordinator_deadline(&s->c), &s->out);
+    assert_int_equal(s->out.message.proposal, 9);
+    uint64_t at = coordinator_deadline(&s->c);
+    coordinator_advance(&s->c, at, &s->out); /* the third and last attempt */
+    assert_true(s->out.done);
+    assert_int_equal(s->out.err, ERR_TIMEOUT);
+    assert_int_equal(s->c.state, COORDINATOR_IDLE);
 }
 
 static void a_rejected_write_demotes(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    become_elected(&s);
-    coordinator_write(&s.c, &hello, 0, &s.out);
-    answer(&s, 1, wrote(&s, ANSWER_ACCEPT, 1));
-    answer(&s, 2, wrote(&s, ANSWER_REJECT, 5));
-    assert_true(s.out.done);
-    assert_int_equal(s.out.err, ERR_REJECTED);
-    assert_int_equal(s.c.state, COORDINATOR_IDLE);
-    coordinator_elect(&s.c, 0, &s.out);
-    assert_int_equal(s.out.message.proposal, 6);
-    end(&s);
+    struct script *s = *state;
+    become_elected(s);
+    coordinator_write(&s->c, &hello, 0, &s->out);
+    answer(s, 1, wrote(s, ANSWER_ACCEPT, 1));
+    answer(s, 2, wrote(s, ANSWER_REJECT, 5));
+    assert_true(s->out.done);
+    assert_int_equal(s->out.err, ERR_REJECTED);
+    assert_int_equal(s->c.state, COORDINATOR_IDLE);
+    coordinator_elect(&s->c, 0, &s->out);
+    assert_int_equal(s->out.message.proposal, 6);
 }
 
 static void an_unanswered_write_times_out(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    become_elected(&s);
-    coordinator_write(&s.c, &hello, 100, &s.out);
-    answer(&s, 1, wrote(&s, ANSWER_ACCEPT, 1));
-    assert_int_equal(coordinator_deadline(&s.c), 600);
-    coordinator_advance(&s.c, 599, &s.out);
-    assert_false(s.out.done);
-    coordinator_advance(&s.c, 600, &s.out);
-    assert_int_equal(s.out.err, ERR_TIMEOUT);
-    assert_int_equal(s.c.state, COORDINATOR_IDLE);
-    end(&s);
+    struct script *s = *state;
+    become_elected(s);
+    coordinator_write(&s->c, &hello, 100, &s->out);
+    answer(s, 1, wrote(s, ANSWER_ACCEPT, 1));
+    assert_int_equal(coordinator_deadline(&s->c), 600);
+    coordinator_advance(&s->c, 599, &s->out);
+    assert_false(s->out.done);
+    coordinator_advance(&s->c, 600, &s->out);
+    assert_int_equal(s->out.err, ERR_TIMEOUT);
+    assert_int_equal(s->c.state, COORDINATOR_IDLE);
 }
 
 /* A catch-up whose peers are silent begins the position anew, again and again. */
 static void a_fill_that_takes_too_long_is_begun_anew(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    s.c.config.fill_timeout_ms = 1000;
-    coordinator_catch_up(&s.c, 0, 3, 0, &s.out);
+    struct script *s = *state;
+    s->c.config.fill_timeout_ms = 1000;
+    coordinator_catch_up(&s->c, 0, 3, 0, &s->out);
     for (uint64_t now = 0, rounds = 0; rounds < 3; rounds++) {
-        uint64_t request = s.out.request;
-        assert_true(s.out.has_request);
-        assert_int_equal(s.out.message.position, 0);
-        assert_int_equal(coordinator_deadline(&s.c), now + 1000);
-        coordinator_advance(&s.c, now + 1000, &s.out);
-        assert_false(s.out.has_request);
-        now = coordinator_deadline(&s.c);
-        coordinator_advance(&s.c, now, &s.out);
-        assert_int_not_equal(s.out.request, request);
+        uint64_t request = s->out.request;
+        assert_true(s->out.has_request);
+        assert_int_equal(s->out.message.position, 0);
+        assert_int_equal(coordinator_deadline(&s->c), now + 1000);
+        coordinator_advance(&s->c, now + 1000, &s->out);
+        assert_false(s->out.has_request);
+        now = coordinator_deadline(&s->c);
+        coordinator_advance(&s->c, now, &s->out);
+        assert_int_not_equal(s->out.request, request);
     }
-    end(&s);
 }
 
 /* A process that was stopped reads what was said before: its time is over, whether its timer has run or not. */
 static void answers_after_the_deadline_count_no_more(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
     struct message m = promised(0);
     m.proposal = 1;
-    coordinator_answer(&s.c, s.c.round.number, 1, &m, coordinator_deadline(&s.c) - 1, &s.out);
-    coordinator_answer(&s.c, s.c.round.number, 2, &m, coordinator_deadline(&s.c), &s.out);
-    assert_int_equal(s.c.state, COORDINATOR_PROMISE);
-    assert_false(s.out.has_request);
-    end(&s);
+    coordinator_answer(&s->c, s->c.round.number, 1, &m, coordinator_deadline(&s->c) - 1, &s->out);
+    coordinator_answer(&s->c, s->c.round.number, 2, &m, coordinator_deadline(&s->c), &s->out);
+    assert_int_equal(s->c.state, COORDINATOR_PROMISE);
+    assert_false(s->out.has_request);
 }
 
 static void a_request_waits_until_a_quorum_is_listed(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_members(&s.c, 1);
-    coordinator_elect(&s.c, 0, &s.out);
-    assert_false(s.out.has_request);
-    coordinator_members(&s.c, 2);
-    coordinator_advance(&s.c, 5, &s.out);
-    assert_true(s.out.has_request);
-    coordinator_advance(&s.c, 6, &s.out);
-    assert_false(s.out.has_request);
-    end(&s);
+    struct script *s = *state;
+    coordinator_members(&s->c, 1);
+    coordinator_elect(&s->c, 0, &s->out);
+    assert_false(s->out.has_request);
+    coordinator_members(&s->c, 2);
+    coordinator_advance(&s->c, 5, &s->out);
+    assert_true(s->out.has_request);
+    coordinator_advance(&s->c, 6, &s->out);
+    assert_false(s->out.has_request);
 }
 
 static void unsound_answers_count_for_nothing(void **state)
 {
-    (void)state;
-    struct script s;
-    begin(&s);
-    coordinator_elect(&s.c, 0, &s.out);
+    struct script *s = *state;
+    coordinator_elect(&s->c, 0, &s->out);
     struct message m = promised(0);
     m.proposal = 2; /* another number */
-    answer(&s, 1, m);
+    answer(s, 1, m);
     m = promised(0);
     m.has_position = false;
-    answer(&s, 1, m);
-    answer(&s, 1, wrote(&s, ANSWER_ACCEPT, 1));
-    coordinator_answer(&s.c, s.c.round.number + 1, 1, &m, 10, &s.out);
-    assert_int_equal(s.c.round.answered, 0);
-    end(&s);
+    answer(s, 1, m);
+    answer(s, 1, wrote(s, ANSWER_ACCEPT, 1));
+    coordinator_answer(&s->c, s->c.round.number + 1, 1, &m, 10, &s->out);
+    assert_int_equal(s->c.round.answered, 0);
 }
 
 /* ---- clusters ---- */
@@ -581,17 +566,17 @@ static void clusters_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_election_fills_holes),
+        SCRIPT_TEST(an_election_fills_holes),
         cmocka_unit_test(the_value_of_the_highest_number_wins),
-        cmocka_unit_test(a_learned_value_ends_the_phase),
-        cmocka_unit_test(a_rejected_fill_tries_a_higher_number),
-        cmocka_unit_test(a_rejected_election_learns_the_number),
-        cmocka_unit_test(a_rejected_write_demotes),
-        cmocka_unit_test(an_unanswered_write_times_out),
-        cmocka_unit_test(a_fill_that_takes_too_long_is_begun_anew),
-        cmocka_unit_test(answers_after_the_deadline_count_no_more),
-        cmocka_unit_test(a_request_waits_until_a_quorum_is_listed),
-        cmocka_unit_test(unsound_answers_count_for_nothing),
+        SCRIPT_TEST(a_learned_value_ends_the_phase),
+        SCRIPT_TEST(a_rejected_fill_tries_a_higher_number),
+        SCRIPT_TEST(a_rejected_election_learns_the_number),
+        SCRIPT_TEST(a_rejected_write_demotes),
+        SCRIPT_TEST(an_unanswered_write_times_out),
+        SCRIPT_TEST(a_fill_that_takes_too_long_is_begun_anew),
+        SCRIPT_TEST(answers_after_the_deadline_count_no_more),
+        SCRIPT_TEST(a_request_waits_until_a_quorum_is_listed),
+        SCRIPT_TEST(unsound_answers_count_for_nothing),
         cmocka_unit_test_teardown(clusters_agree, print_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

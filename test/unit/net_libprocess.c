@@ -89,11 +89,20 @@ static void node_free(struct node *n)
     free(n);
 }
 
-static void loop_end(uv_loop_t *loop)
+static int loop_set_up(void **state)
 {
-    uv_run(loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(loop), 0);
+    return uv_loop_init(*state = xcalloc(1, sizeof(uv_loop_t)));
 }
+
+static int loop_tear_down(void **state)
+{
+    uv_run(*state, UV_RUN_DEFAULT);
+    int rv = uv_loop_close(*state);
+    free(*state);
+    return rv;
+}
+
+#define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, loop_set_up, loop_tear_down)
 
 static struct upid pid_at(const char *id, uint16_t port)
 {
@@ -263,7 +272,6 @@ static void pids(void **state)
 
 static void receives_every_form(void **state)
 {
-    (void)state;
     static const char *const forms[] = {
         "POST /master/x.Call HTTP/1.1\r\nUser-Agent: libprocess/s@127.0.0.1:5\r\nLibprocess-From: s@127.0.0.1:5\r\n"
         "Connection: Keep-Alive\r\nHost: \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -274,10 +282,9 @@ static void receives_every_form(void **state)
         "POST /master/x.Call HTTP/1.0\r\nConnection: Keep-Alive\r\nLibprocess-From: s@127.0.0.1:5\r\n"
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     };
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "master", (struct libprocess_config){ 0 });
-    struct peer p = peer_open(&loop, n->self.port);
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "master", (struct libprocess_config){ 0 });
+    struct peer p = peer_open(loop, n->self.port);
     for (unsigned i = 0; i < sizeof forms / sizeof *forms; i++) {
         for (int bytewise = 0; bytewise < 2; bytewise++) {
             buf_reset(&p.in);
@@ -285,7 +292,7 @@ static void receives_every_form(void **state)
             buf_reset(&n->names);
             for (const char *s = forms[i]; bytewise && *s; s++) {
                 assert_true(peer_send_n(&p, s, 1));
-                turn(&loop, 1);
+                turn(loop, 1);
             }
             if (!bytewise) assert_true(peer_send(&p, forms[i]));
             assert_true(peer_expect(&p, "HTTP/1.1 202 Accepted\r\nDate: "));
@@ -302,7 +309,7 @@ static void receives_every_form(void **state)
     assert_true(peer_send(&p, "POST /master/a HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n"
                               "POST /master/b/c%20d HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n"
                               "POST /master HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n"));
-    assert_true(RUN_UNTIL(&loop, peer_count(&p, "202 Accepted") == 3));
+    assert_true(RUN_UNTIL(loop, peer_count(&p, "202 Accepted") == 3));
     assert_string_equal(buf_cstr(&n->names), "a b/c%20d  ");
     /* The connection is ours to close only when asked to. */
     assert_true(
@@ -310,12 +317,10 @@ static void receives_every_form(void **state)
     assert_true(peer_expect_end(&p) && p.eof);
     peer_close(&p);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void answers_by_the_rules(void **state)
 {
-    (void)state;
     static const struct {
         const char *head;
         const char *status; /* NULL: none */
@@ -333,10 +338,9 @@ static void answers_by_the_rules(void **state)
         { "POST /ma%zzster/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n", "500 Internal Server Error", false },
         { "POST /master%00/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n", "404 Not Found", false },
     };
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "master", (struct libprocess_config){ 0 });
-    struct peer p = peer_open(&loop, n->self.port);
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "master", (struct libprocess_config){ 0 });
+    struct peer p = peer_open(loop, n->self.port);
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         char wanted[64];
         unsigned before = n->n_messages;
@@ -345,7 +349,7 @@ static void answers_by_the_rules(void **state)
         /* The connection goes on; what follows is answered behind it. */
         assert_true(peer_send(&p, "POST /master/end HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n"));
         snprintf(wanted, sizeof wanted, "HTTP/1.1 %s\r\n", rows[i].status ? rows[i].status : "202 Accepted");
-        assert_true(RUN_UNTIL(&loop, peer_count(&p, "HTTP/1.1 ") == (rows[i].status ? 2 : 1)));
+        assert_true(RUN_UNTIL(loop, peer_count(&p, "HTTP/1.1 ") == (rows[i].status ? 2 : 1)));
         assert_memory_equal(p.in.data, wanted, strlen(wanted));
         assert_int_equal(n->n_messages, before + 1 + rows[i].delivered);
         if (rows[i].status && !strncmp(rows[i].status, "404", 3))
@@ -353,29 +357,26 @@ static void answers_by_the_rules(void **state)
     }
     /* Who sent what did not parse is the null pid. */
     assert_true(peer_send(&p, "POST /master/x HTTP/1.1\r\nLibprocess-From: @0.0.0.0:0\r\n\r\n"));
-    assert_true(RUN_UNTIL(&loop, n->from.port == 0));
+    assert_true(RUN_UNTIL(loop, n->from.port == 0));
     assert_true(!n->from.id[0] && !n->from.ip);
     /* Bad syntax: closed without an answer. */
     buf_reset(&p.in);
-    assert_true(RUN_UNTIL(&loop, (peer_poll(&p), true)));
+    assert_true(RUN_UNTIL(loop, (peer_poll(&p), true)));
     buf_reset(&p.in);
     assert_true(peer_send(&p, "rubbish\r\n\r\n") && peer_expect_end(&p));
     assert_int_equal(peer_count(&p, "400"), 0);
     peer_close(&p);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void closing_right_behind_a_message(void **state)
 {
-    (void)state;
     static const char message[] =
         "POST /master/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\nContent-Length: 1\r\n\r\nb";
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "master", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "master", (struct libprocess_config){ 0 });
     for (unsigned i = 0; i < 30; i++) {
-        struct peer p = peer_open(&loop, n->self.port);
+        struct peer p = peer_open(loop, n->self.port);
         assert_true(peer_send(&p, message) && peer_send(&p, message));
         if (i % 3 == 0)
             peer_reset(&p);
@@ -383,20 +384,17 @@ static void closing_right_behind_a_message(void **state)
             peer_close(&p);
         else
             shutdown(p.fd, SHUT_WR);
-        assert_true(RUN_UNTIL(&loop, n->n_messages == 2 * (i + 1)));
+        assert_true(RUN_UNTIL(loop, n->n_messages == 2 * (i + 1)));
         peer_close(&p);
     }
     node_free(n);
-    loop_end(&loop);
 }
 
 static void peer_address_must_match_if_wanted(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "master", (struct libprocess_config){ .require_peer_address_ip_match = true });
-    struct peer p = peer_open(&loop, n->self.port);
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "master", (struct libprocess_config){ .require_peer_address_ip_match = true });
+    struct peer p = peer_open(loop, n->self.port);
     assert_true(peer_send(&p, "POST /master/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.9:5\r\n\r\n"));
     assert_true(peer_expect(&p, "HTTP/1.1 400 Bad Request"));
     buf_reset(&p.in);
@@ -408,16 +406,13 @@ static void peer_address_must_match_if_wanted(void **state)
     assert_int_equal(n->n_messages, 1);
     peer_close(&p);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void body_limit(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "master", (struct libprocess_config){ .max_body_bytes = 4 });
-    struct peer p = peer_open(&loop, n->self.port);
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "master", (struct libprocess_config){ .max_body_bytes = 4 });
+    struct peer p = peer_open(loop, n->self.port);
     assert_true(
         peer_send(&p, "POST /master/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\nContent-Length: 4\r\n\r\nfour"));
     assert_true(peer_expect(&p, "202 Accepted"));
@@ -427,17 +422,14 @@ static void body_limit(void **state)
     assert_int_equal(n->n_messages, 1);
     peer_close(&p);
     node_free(n);
-    loop_end(&loop);
 }
 
 /* ---- sending ---- */
 
 static void sends_in_the_recorded_form(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "scheduler-1", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "scheduler-1", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid to = pid_at("log-replica(1)", port);
@@ -454,7 +446,7 @@ static void sends_in_the_recorded_form(void **state)
              "POST /log-replica(1)/x.Empty HTTP/1.1\r\nUser-Agent: libprocess/%s\r\nLibprocess-From: %s\r\n"
              "Connection: Keep-Alive\r\nHost: 127.0.0.1:%u\r\n\r\n",
              self, self, port, self, self, port);
-    assert_true(peer_accept(&loop, fd, &p));
+    assert_true(peer_accept(loop, fd, &p));
     assert_true(peer_expect_bytes(&p, want.len));
     assert_string_equal(buf_cstr(&p.in), buf_cstr(&want));
     /* One connection for all pids there; what comes back is thrown away. */
@@ -472,7 +464,7 @@ static void sends_in_the_recorded_form(void **state)
     buf_reset(&p.in);
     assert_int_equal(lp_send(n->process, &null, "y", "z", 1), 0);
     assert_int_equal(lp_send(n->process, &evil, "y", "z", 1), 0);
-    turn(&loop, 20);
+    turn(loop, 20);
     peer_poll(&p);
     assert_int_equal(p.in.len, 0);
     assert_int_equal(lp_send(n->process, &to, "y", "z", (size_t)LIMIT_LIBPROCESS_BODY_BYTES + 1), ERR_TOO_BIG);
@@ -480,15 +472,12 @@ static void sends_in_the_recorded_form(void **state)
     peer_close(&p);
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void discards_answers_that_would_fill_the_socket(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid to = pid_at("m", port);
@@ -496,52 +485,46 @@ static void discards_answers_that_would_fill_the_socket(void **state)
     struct buf big = { 0 };
     memset(buf_reserve(&big, 20000000), 'a', 20000000);
     lp_link(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &p));
+    assert_true(peer_accept(loop, fd, &p));
     assert_true(peer_send_n(&p, big.data, 20000000));
     assert_int_equal(n->n_exits, 0);
     buf_release(&big);
     peer_close(&p);
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void between_two_nodes(void **state)
 {
-    (void)state;
     enum { N = 2000, BIG = 3000000 };
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *a = node_new(&loop, "a", (struct libprocess_config){ 0 });
-    struct node *b = node_new(&loop, "b", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *a = node_new(loop, "a", (struct libprocess_config){ 0 });
+    struct node *b = node_new(loop, "b", (struct libprocess_config){ 0 });
     struct buf want = { 0 }, big = { 0 };
     for (int i = 0; i < N; i++) {
         char text[16];
         snprintf(text, sizeof text, "%d;", i);
         buf_adds(&want, text);
         assert_int_equal(lp_send(a->process, &b->self, "n", text, strlen(text)), 0);
-        if (i % 7 == 0) turn(&loop, 1);
+        if (i % 7 == 0) turn(loop, 1);
     }
-    assert_true(RUN_UNTIL(&loop, b->n_messages == N));
+    assert_true(RUN_UNTIL(loop, b->n_messages == N));
     assert_string_equal(buf_cstr(&b->bodies), buf_cstr(&want));
     assert_true(upid_eq(&b->from, &a->self));
     memset(buf_reserve(&big, BIG), 'b', BIG);
     for (int i = 0; i < 5; i++) assert_int_equal(lp_send(b->process, &a->self, "big", big.data, BIG), 0);
-    assert_true(RUN_UNTIL(&loop, a->n_messages == 5));
+    assert_true(RUN_UNTIL(loop, a->n_messages == 5));
     assert_int_equal(a->body_bytes, 5 * BIG);
     buf_release(&want);
     buf_release(&big);
     node_free(a);
     node_free(b);
-    loop_end(&loop);
 }
 
 static void within_one_node(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "a", (struct libprocess_config){ .max_out_bytes = 10 }), other = { .loop = &loop };
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "a", (struct libprocess_config){ .max_out_bytes = 10 }), other = { .loop = loop };
     struct lp_handlers h = handlers(&other);
     struct lp_process *p, *q;
     assert_int_equal(lp_spawn(n->lp, "a", &h, &p), ERR_EXISTS);
@@ -557,47 +540,44 @@ static void within_one_node(void **state)
     assert_int_equal(lp_send(n->process, lp_self(p), "two", "2", 1), 0);
     assert_int_equal(lp_send(n->process, lp_self(p), "three", NULL, 0), 0);
     assert_int_equal(other.n_messages, 0); /* never inside lp_send */
-    assert_true(RUN_UNTIL(&loop, other.n_messages == 3));
+    assert_true(RUN_UNTIL(loop, other.n_messages == 3));
     assert_string_equal(buf_cstr(&other.names), "one two three ");
     assert_string_equal(buf_cstr(&other.bodies), "12");
     assert_true(upid_eq(&other.from, &n->self));
     assert_int_equal(lp_send(n->process, lp_self(p), "ten", "0123456789", 10), 0);
     assert_int_equal(lp_send(n->process, lp_self(p), "eleven", "1", 1), ERR_FULL);
-    assert_true(RUN_UNTIL(&loop, other.n_messages == 4));
+    assert_true(RUN_UNTIL(loop, other.n_messages == 4));
     /* Links to our own: the end of the process is its exit, and so is its absence. */
     struct upid gone = *lp_self(p);
     lp_link(n->process, &gone);
-    turn(&loop, 3);
+    turn(loop, 3);
     assert_int_equal(n->n_exits, 0);
     lp_terminate(p);
     assert_int_equal(n->n_exits, 0);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 1));
     assert_true(upid_eq(&n->exited, &gone));
     lp_relink(n->process, &gone);
     assert_int_equal(n->n_exits, 1);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 2));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 2));
     /* An exit is for the process that had linked, not for a later one of its id. */
     struct lp_process *first, *second;
     assert_int_equal(lp_spawn(n->lp, "again", &h, &first), 0);
     lp_link(first, &gone);
     lp_terminate(first);
     assert_int_equal(lp_spawn(n->lp, "again", &h, &second), 0);
-    turn(&loop, 10);
+    turn(loop, 10);
     assert_int_equal(other.n_exits, 0);
     buf_release(&other.names);
     buf_release(&other.bodies);
     node_free(n);
-    loop_end(&loop);
 }
 
 /* ---- links ---- */
 
 static void exit_when_the_peer_closes(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid to = pid_at("master", port), also = pid_at("master(2)", port);
@@ -605,77 +585,71 @@ static void exit_when_the_peer_closes(void **state)
     lp_link(n->process, &to);
     lp_link(n->process, &to);
     lp_link(n->process, &also);
-    assert_true(peer_accept(&loop, fd, &p));
-    turn(&loop, 10);
+    assert_true(peer_accept(loop, fd, &p));
+    turn(loop, 10);
     peer_poll(&p);
     assert_int_equal(p.in.len, 0); /* a link sends nothing */
     assert_int_equal(accept(fd, NULL, NULL), -1);
     shutdown(p.fd, SHUT_WR);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 2));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 2));
     peer_close(&p);
-    turn(&loop, 10);
+    turn(loop, 10);
     assert_int_equal(n->n_exits, 2);
     /* Edge-triggered: the next connection is not watched, until it is linked. */
     assert_int_equal(lp_send(n->process, &to, "x", "y", 1), 0);
-    assert_true(peer_accept(&loop, fd, &p) && peer_expect(&p, "0\r\n\r\n"));
+    assert_true(peer_accept(loop, fd, &p) && peer_expect(&p, "0\r\n\r\n"));
     peer_close(&p);
-    turn(&loop, 30);
+    turn(loop, 30);
     assert_int_equal(n->n_exits, 2);
     n->relink_in_exit = true;
     lp_link(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &p));
+    assert_true(peer_accept(loop, fd, &p));
     peer_reset(&p);
-    assert_true(peer_accept(&loop, fd, &q));
+    assert_true(peer_accept(loop, fd, &q));
     assert_int_equal(n->n_exits, 3);
     n->relink_in_exit = false;
     close(fd);
     peer_close(&q);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 4));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 4));
     /* Nobody listens. */
     lp_link(n->process, &to);
     assert_int_equal(n->n_exits, 4);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 5));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 5));
     assert_true(upid_eq(&n->exited, &to));
     node_free(n);
-    loop_end(&loop);
 }
 
 static void relink_opens_a_new_connection(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid to = pid_at("log-replica(1)", port);
     struct peer p, q;
     lp_relink(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &p));
-    turn(&loop, 5);
+    assert_true(peer_accept(loop, fd, &p));
+    turn(loop, 5);
     assert_int_equal(accept(fd, NULL, NULL), -1);
     assert_int_equal(lp_send(n->process, &to, "x", "y", 1), 0); /* queued: goes with the new one */
     lp_relink(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &q));
+    assert_true(peer_accept(loop, fd, &q));
     assert_true(peer_expect(&q, "\r\ny\r\n0\r\n\r\n"));
     assert_true(peer_expect_end(&p) && p.in.len == 0);
     peer_close(&p);
-    turn(&loop, 10);
+    turn(loop, 10);
     assert_int_equal(n->n_exits, 0);
     peer_close(&q);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 1));
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void relink_lets_what_is_under_way_go_out(void **state)
 {
-    (void)state;
     enum { BIG = 8000000 };
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid to = pid_at("m", port);
@@ -683,10 +657,10 @@ static void relink_lets_what_is_under_way_go_out(void **state)
     struct peer p, q;
     memset(buf_reserve(&big, BIG), 'b', BIG);
     assert_int_equal(lp_send(n->process, &to, "x", big.data, BIG), 0);
-    assert_true(peer_accept(&loop, fd, &p));
-    turn(&loop, 20);
+    assert_true(peer_accept(loop, fd, &p));
+    turn(loop, 20);
     lp_relink(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &q));
+    assert_true(peer_accept(loop, fd, &q));
     assert_true(peer_expect_end(&p) && p.eof && p.in.len > BIG);
     assert_int_equal(n->n_exits, 0);
     buf_release(&big);
@@ -694,15 +668,12 @@ static void relink_lets_what_is_under_way_go_out(void **state)
     peer_close(&q);
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void unresponsive_connect_is_given_up(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ .connect_timeout_ms = 30 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ .connect_timeout_ms = 30 });
     uint16_t port;
     int fd = peer_listen(&port, 0), fill[8];
     struct sockaddr_in a = peer_addr(port);
@@ -715,54 +686,48 @@ static void unresponsive_connect_is_given_up(void **state)
     struct upid to = pid_at("m", port);
     lp_link(n->process, &to);
     assert_int_equal(lp_send(n->process, &to, "x", "y", 1), 0);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 1));
     for (unsigned i = 0; i < 8; i++) close(fill[i]);
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void full_queue_breaks_the_connection(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ .max_out_bytes = 10000000 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ .max_out_bytes = 10000000 });
     uint16_t port;
     int fd = peer_listen(&port, 5), rv = 0;
     struct upid to = pid_at("m", port);
     char body[100000] = { 0 };
     struct peer p;
     lp_link(n->process, &to);
-    assert_true(peer_accept(&loop, fd, &p));
+    assert_true(peer_accept(loop, fd, &p));
     unsigned sent = 0;
     while (!rv && sent < 1000) {
         rv = lp_send(n->process, &to, "x", body, sizeof body);
         sent++;
-        turn(&loop, 1);
+        turn(loop, 1);
     }
     assert_int_equal(rv, ERR_FULL);
     assert_in_range(sent, 100, 999);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+    assert_true(RUN_UNTIL(loop, n->n_exits == 1));
     assert_true(peer_expect_end(&p));
     /* The next message finds a new connection. */
     struct peer q;
     assert_int_equal(lp_send(n->process, &to, "x", "z", 1), 0);
-    assert_true(peer_accept(&loop, fd, &q) && peer_expect(&q, "\r\nz\r\n"));
+    assert_true(peer_accept(loop, fd, &q) && peer_expect(&q, "\r\nz\r\n"));
     peer_close(&p);
     peer_close(&q);
     close(fd);
     node_free(n);
-    loop_end(&loop);
 }
 
 /* Most of the addresses get no socket at all: the limit is one of memory. */
 static void limits_of_messages_and_peers(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "s", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "s", (struct libprocess_config){ 0 });
     struct upid null = { .id = "" }, to = pid_at("x", 1);
     struct rlimit few = { 200, 200 }, old;
     assert_int_equal(lp_send(n->process, &null, "y", "z", LIMIT_LIBPROCESS_BODY_BYTES), 0);
@@ -777,12 +742,11 @@ static void limits_of_messages_and_peers(void **state)
     to.ip = htonl(0x7f000001 + LIMIT_LIBPROCESS_PEERS);
     assert_int_equal(lp_send(n->process, &to, "y", "z", 1), ERR_FULL);
     lp_link(n->process, &to);
-    assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
-    turn(&loop, 100);
+    assert_true(RUN_UNTIL(loop, n->n_exits == 1));
+    turn(loop, 100);
     assert_int_equal(lp_send(n->process, &to, "y", "z", 1), 0);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     node_free(n);
-    loop_end(&loop);
 }
 
 static void ends_inside_callbacks(void **state)
@@ -791,37 +755,36 @@ static void ends_inside_callbacks(void **state)
     static const char two[] = "POST /m/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n"
                               "POST /m/x HTTP/1.1\r\nLibprocess-From: s@127.0.0.1:5\r\n\r\n";
     for (int what = 0; what < 4; what++) {
-        uv_loop_t loop;
-        uv_loop_init(&loop);
-        struct node *n = node_new(&loop, "m", (struct libprocess_config){ 0 });
-        struct peer p = peer_open(&loop, n->self.port);
+        void *own;
+        assert_int_equal(loop_set_up(&own), 0);
+        uv_loop_t *loop = own;
+        struct node *n = node_new(loop, "m", (struct libprocess_config){ 0 });
+        struct peer p = peer_open(loop, n->self.port);
         struct upid one = pid_at("nobody", 1), other = pid_at("nobody", 2);
         n->terminate_in_callback = what % 2 == 0;
         n->close_in_callback = what % 2 == 1;
         if (what < 2) {
             assert_true(peer_send(&p, two));
-            assert_true(RUN_UNTIL(&loop, n->n_messages == 1));
+            assert_true(RUN_UNTIL(loop, n->n_messages == 1));
         } else {
             lp_link(n->process, &one);
             lp_link(n->process, &other);
-            assert_true(RUN_UNTIL(&loop, n->n_exits == 1));
+            assert_true(RUN_UNTIL(loop, n->n_exits == 1));
         }
-        turn(&loop, 20);
+        turn(loop, 20);
         assert_int_equal(n->n_messages + n->n_exits, 1);
-        if (what == 0) assert_true(RUN_UNTIL(&loop, peer_count(&p, "404 Not Found\r\n") == 1));
+        if (what == 0) assert_true(RUN_UNTIL(loop, peer_count(&p, "404 Not Found\r\n") == 1));
         peer_close(&p);
         node_free(n);
-        loop_end(&loop);
+        assert_int_equal(loop_tear_down(&own), 0);
     }
 }
 
 static void closing_with_all_kinds_of_work_open(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "a", (struct libprocess_config){ 0 });
-    struct node *m = node_new(&loop, "b", (struct libprocess_config){ 0 });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "a", (struct libprocess_config){ 0 });
+    struct node *m = node_new(loop, "b", (struct libprocess_config){ 0 });
     uint16_t port;
     int fd = peer_listen(&port, 5);
     struct upid silent = pid_at("silent", port), nobody = pid_at("nobody", 1);
@@ -838,7 +801,6 @@ static void closing_with_all_kinds_of_work_open(void **state)
     node_free(m);
     buf_release(&big);
     close(fd);
-    loop_end(&loop);
 }
 
 static void on_http(struct http_request *r, void *arg)
@@ -849,29 +811,26 @@ static void on_http(struct http_request *r, void *arg)
 
 static void other_requests_and_addresses(void **state)
 {
-    (void)state;
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    struct node *n = node_new(&loop, "m", (struct libprocess_config){ .ip = "0.0.0.0" });
+    uv_loop_t *loop = *state;
+    struct node *n = node_new(loop, "m", (struct libprocess_config){ .ip = "0.0.0.0" });
     libprocess_on_http(n->lp, on_http, n);
-    struct peer p = peer_open(&loop, libprocess_port(n->lp));
+    struct peer p = peer_open(loop, libprocess_port(n->lp));
     assert_true(peer_send(&p, "GET /metrics/snapshot HTTP/1.1\r\n\r\n") && peer_expect(&p, "metrics"));
     assert_int_equal(n->n_http, 1);
     assert_true(n->self.ip != 0);
     struct libprocess *other;
-    struct libprocess_config cfg = { .loop = &loop, .ip = "0.0.0.0", .port = libprocess_port(n->lp) };
+    struct libprocess_config cfg = { .loop = loop, .ip = "0.0.0.0", .port = libprocess_port(n->lp) };
     assert_int_equal(libprocess_new(&cfg, &other), ERR_BUSY);
     cfg.ip = "localhost";
     assert_int_equal(libprocess_new(&cfg, &other), ERR_INVALID);
     struct node *m =
-        node_new(&loop, "m", (struct libprocess_config){ .advertise_ip = "10.1.2.3", .advertise_port = 99 });
+        node_new(loop, "m", (struct libprocess_config){ .advertise_ip = "10.1.2.3", .advertise_port = 99 });
     char text[UPID_TEXT_MAX];
     assert_string_equal(upid_text(&m->self, text), "m@10.1.2.3:99");
     assert_int_not_equal(libprocess_port(m->lp), 99);
     peer_close(&p);
     node_free(m);
     node_free(n);
-    loop_end(&loop);
 }
 
 int main(void)
@@ -879,24 +838,24 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recorded_messages),
         cmocka_unit_test(pids),
-        cmocka_unit_test(receives_every_form),
-        cmocka_unit_test(answers_by_the_rules),
-        cmocka_unit_test(closing_right_behind_a_message),
-        cmocka_unit_test(peer_address_must_match_if_wanted),
-        cmocka_unit_test(body_limit),
-        cmocka_unit_test(sends_in_the_recorded_form),
-        cmocka_unit_test(discards_answers_that_would_fill_the_socket),
-        cmocka_unit_test(between_two_nodes),
-        cmocka_unit_test(within_one_node),
-        cmocka_unit_test(exit_when_the_peer_closes),
-        cmocka_unit_test(relink_opens_a_new_connection),
-        cmocka_unit_test(relink_lets_what_is_under_way_go_out),
-        cmocka_unit_test(unresponsive_connect_is_given_up),
-        cmocka_unit_test(full_queue_breaks_the_connection),
-        cmocka_unit_test(limits_of_messages_and_peers),
+        LOOP_TEST(receives_every_form),
+        LOOP_TEST(answers_by_the_rules),
+        LOOP_TEST(closing_right_behind_a_message),
+        LOOP_TEST(peer_address_must_match_if_wanted),
+        LOOP_TEST(body_limit),
+        LOOP_TEST(sends_in_the_recorded_form),
+        LOOP_TEST(discards_answers_that_would_fill_the_socket),
+        LOOP_TEST(between_two_nodes),
+        LOOP_TEST(within_one_node),
+        LOOP_TEST(exit_when_the_peer_closes),
+        LOOP_TEST(relink_opens_a_new_connection),
+        LOOP_TEST(relink_lets_what_is_under_way_go_out),
+        LOOP_TEST(unresponsive_connect_is_given_up),
+        LOOP_TEST(full_queue_breaks_the_connection),
+        LOOP_TEST(limits_of_messages_and_peers),
         cmocka_unit_test(ends_inside_callbacks),
-        cmocka_unit_test(closing_with_all_kinds_of_work_open),
-        cmocka_unit_test(other_requests_and_addresses),
+        LOOP_TEST(closing_with_all_kinds_of_work_open),
+        LOOP_TEST(other_requests_and_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
