@@ -118,6 +118,20 @@ static void stop(struct fixture *f)
     free(f);
 }
 
+static int set_up(void **state)
+{
+    *state = start((struct http_server_config){ 0 });
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    stop(*state);
+    return 0;
+}
+
+#define SERVER_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
 static struct peer join(struct fixture *f)
 {
     return peer_open(&f->loop, http_server_port(f->server));
@@ -140,8 +154,7 @@ static void expect_exactly(struct peer *p, const char *text)
 
 static void request_and_answer(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     for (int i = 0; i < 3; i++) {
         assert_true(peer_send(&p, "GET /health?a=1 HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -155,13 +168,11 @@ static void request_and_answer(void **state)
     assert_int_equal(f->n_closed, 0);
     peer_close(&p);
     assert_true(RUN_UNTIL(&f->loop, f->n_closed == 1));
-    stop(f);
 }
 
 static void version_1_0_closes_unless_asked(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     assert_true(peer_send(&p, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
     assert_true(peer_expect(&p, "OK\n"));
@@ -178,13 +189,11 @@ static void version_1_0_closes_unless_asked(void **state)
     assert_int_equal(peer_count(&p, "200 OK"), 1);
     assert_int_equal(f->n_requests, 3);
     peer_close(&p);
-    stop(f);
 }
 
 static void answers_leave_in_request_order(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     assert_true(peer_send(&p, "GET /later?0 HTTP/1.1\r\n\r\nGET /later?1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"
                               "GET /big/100000 HTTP/1.1\r\n\r\nGET /later?2 HTTP/1.1\r\n\r\n"));
@@ -205,12 +214,10 @@ static void answers_leave_in_request_order(void **state)
     assert_true(strstr(s, "bbb") < strstr(s, "two"));
     assert_int_equal(peer_count(&p, "200 OK"), 5);
     peer_close(&p);
-    stop(f);
 }
 
 static void bodies_in_every_framing(void **state)
 {
-    (void)state;
     static const char *const requests[] = {
         "POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
         "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -219,7 +226,7 @@ static void bodies_in_every_framing(void **state)
         "\r\n\r\nPOST /echo HTTP/1.1\r\ncontent-length:5\r\n\r\nhello",
         "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     };
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     for (unsigned i = 0; i < sizeof requests / sizeof *requests; i++) {
         assert_true(peer_send(&p, requests[i]));
@@ -234,7 +241,6 @@ static void bodies_in_every_framing(void **state)
     }
     assert_int_equal(f->n_requests, 2 * sizeof requests / sizeof *requests);
     peer_close(&p);
-    stop(f);
 }
 
 static void expect_100_continue(void **state)
@@ -363,7 +369,6 @@ static void limits_hold_at_their_edges(void **state)
 
 static void malformed_requests(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         int status;
@@ -385,7 +390,7 @@ static void malformed_requests(void **state)
         { "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400 },
         { "\x16\x03\x01\x02\x01\x01\xfc\x03\x03", 400 },
     };
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
         try_request(f, rows[i].text, strlen(rows[i].text), rows[i].status);
     assert_int_equal(f->n_requests, 0);
@@ -398,7 +403,6 @@ static void malformed_requests(void **state)
     const char *s = buf_cstr(&p.in);
     assert_true(strstr(s, "first") && strstr(s, "first") < strstr(s, "HTTP/1.1 400 "));
     peer_close(&p);
-    stop(f);
 }
 
 static void silent_errors_close_without_an_answer(void **state)
@@ -554,8 +558,7 @@ static void reader_without_progress_is_dropped(void **state)
 
 static void pipeline_limit(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     for (int i = 0; i < 2 * LIMIT_HTTP_PIPELINE; i++) assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->n_pending >= LIMIT_HTTP_PIPELINE));
@@ -570,13 +573,11 @@ static void pipeline_limit(void **state)
     }
     assert_true(RUN_UNTIL(&f->loop, peer_count(&p, "200 OK") == 2 * LIMIT_HTTP_PIPELINE));
     peer_close(&p);
-    stop(f);
 }
 
 static void half_closing_peer_gets_its_answer(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f), q = join(f), r = join(f);
     assert_true(peer_send(&p, "GET /big/3000000 HTTP/1.1\r\n\r\n"));
     assert_true(peer_send(&q, "GET /later HTTP/1.1\r\n\r\n"));
@@ -592,13 +593,11 @@ static void half_closing_peer_gets_its_answer(void **state)
     peer_close(&p);
     peer_close(&q);
     peer_close(&r);
-    stop(f);
 }
 
 static void reset_does_not_lose_complete_requests(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct buf b = { 0 };
     buf_adds(&b, "POST /big/100000 HTTP/1.1\r\nContent-Length: 20000\r\n\r\n");
     memset(buf_reserve(&b, 20000), 'x', 20000);
@@ -612,13 +611,11 @@ static void reset_does_not_lose_complete_requests(void **state)
         assert_int_equal(f->n_requests, 2 * round);
     }
     buf_release(&b);
-    stop(f);
 }
 
 static void writing_to_a_peer_that_is_gone(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     for (int i = 0; i < 5; i++) assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->n_pending == 5));
@@ -629,13 +626,11 @@ static void writing_to_a_peer_that_is_gone(void **state)
     }
     assert_true(RUN_UNTIL(&f->loop, f->n_closed == 1));
     assert_in_range(f->n_abandoned, 1, 3);
-    stop(f);
 }
 
 static void abandoned_requests(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f), q = join(f);
     assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\nGET /later HTTP/1.1\r\n\r\nGET /later HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->n_pending == 3));
@@ -652,13 +647,11 @@ static void abandoned_requests(void **state)
     assert_int_equal(same->n_abandoned, 3);
     f->close_in_handler = true;
     peer_close(&q);
-    stop(f);
 }
 
 static void answer_given_while_closing_still_leaves(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     f->close_in_handler = true;
     assert_true(peer_send(&p, "POST /quitquitquit HTTP/1.1\r\n\r\nGET /never HTTP/1.1\r\n\r\n"));
@@ -666,20 +659,17 @@ static void answer_given_while_closing_still_leaves(void **state)
     assert_int_equal(peer_count(&p, "OK\n"), 1);
     assert_int_equal(f->n_requests, 1);
     peer_close(&p);
-    stop(f);
 }
 
 static void closing_abandons_the_request_in_its_handler(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     f->close_in_handler = true;
     assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->closed));
     assert_int_equal(f->n_abandoned, 1);
     peer_close(&p);
-    stop(f);
 }
 
 static void bare_request_line(void **state)
@@ -716,7 +706,6 @@ static void part(struct http_request *r, const char *text)
 
 static void streamed_answers(void **state)
 {
-    (void)state;
     static const char *const wanted[] = {
         "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nConnection: close\r\n\r\nabcde",
@@ -727,7 +716,7 @@ static void streamed_answers(void **state)
         "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /later HTTP/1.0\r\n\r\n",
         "HEAD /stream HTTP/1.1\r\n\r\n"
     };
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     for (unsigned i = 0; i < 3; i++) {
         struct peer p = join(f);
         f->n_pending = 0;
@@ -743,13 +732,11 @@ static void streamed_answers(void **state)
         peer_close(&p);
     }
     assert_int_equal(f->n_abandoned, 1); /* behind an answer that only the close can end nothing has a place */
-    stop(f);
 }
 
 static void streamed_answer_waits_for_its_turn(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\nGET /stream HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->n_pending == 2));
@@ -764,13 +751,11 @@ static void streamed_answer_waits_for_its_turn(void **state)
     assert_true(peer_expect(&p, "0\r\n\r\n"));
     assert_true(strstr(buf_cstr(&p.in), "first") < strstr(buf_cstr(&p.in), "chunked"));
     peer_close(&p);
-    stop(f);
 }
 
 static void stream_asks_for_a_pause(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     size_t sent = 0;
     struct buf b = { 0 };
@@ -796,25 +781,21 @@ static void stream_asks_for_a_pause(void **state)
     http_stream_begin(f->pending[1], 200, NULL, NULL, 0);
     peer_reset(&p);
     assert_true(RUN_UNTIL(&f->loop, f->n_abandoned == 1));
-    stop(f);
 }
 
 static void nothing_is_an_answer(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     assert_true(peer_send(&p, "GET /nothing HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"));
     assert_true(peer_expect(&p, "OK\n"));
     assert_int_equal(peer_count(&p, "HTTP/1.1"), 1);
     peer_close(&p);
-    stop(f);
 }
 
 static void handlers_cannot_split_headers(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct peer p = join(f);
     assert_true(peer_send(&p, "GET /later HTTP/1.1\r\n\r\n"));
     assert_true(RUN_UNTIL(&f->loop, f->n_pending == 1));
@@ -823,13 +804,11 @@ static void handlers_cannot_split_headers(void **state)
     assert_true(peer_expect(&p, "\r\n\r\n"));
     expect_exactly(&p, "HTTP/1.1 302 Found\r\nLocation: /a  X-Evil: 1\r\nContent-Length: 0\r\n\r\n");
     peer_close(&p);
-    stop(f);
 }
 
 static void listen_errors(void **state)
 {
-    (void)state;
-    struct fixture *f = start((struct http_server_config){ 0 });
+    struct fixture *f = *state;
     struct http_server *s;
     bool closed = false;
     struct fixture other = { 0 };
@@ -843,7 +822,6 @@ static void listen_errors(void **state)
     assert_int_equal(http_server_new(&f->loop, &f->cfg, &s), 0);
     assert_int_equal(http_server_listen(s, "::1", 0), 0);
     http_server_close(s, NULL, &closed);
-    stop(f);
 }
 
 static void urls(void **state)
@@ -875,13 +853,13 @@ static void urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_and_answer),
-        cmocka_unit_test(version_1_0_closes_unless_asked),
-        cmocka_unit_test(answers_leave_in_request_order),
-        cmocka_unit_test(bodies_in_every_framing),
+        SERVER_TEST(request_and_answer),
+        SERVER_TEST(version_1_0_closes_unless_asked),
+        SERVER_TEST(answers_leave_in_request_order),
+        SERVER_TEST(bodies_in_every_framing),
         cmocka_unit_test(expect_100_continue),
         cmocka_unit_test(limits_hold_at_their_edges),
-        cmocka_unit_test(malformed_requests),
+        SERVER_TEST(malformed_requests),
         cmocka_unit_test(silent_errors_close_without_an_answer),
         cmocka_unit_test(time_outs),
         cmocka_unit_test(a_busy_loop_blames_nobody),
@@ -890,20 +868,20 @@ int main(void)
         cmocka_unit_test(connection_cap),
         cmocka_unit_test(slow_reader_is_not_read_from),
         cmocka_unit_test(reader_without_progress_is_dropped),
-        cmocka_unit_test(pipeline_limit),
-        cmocka_unit_test(half_closing_peer_gets_its_answer),
-        cmocka_unit_test(reset_does_not_lose_complete_requests),
-        cmocka_unit_test(writing_to_a_peer_that_is_gone),
-        cmocka_unit_test(abandoned_requests),
-        cmocka_unit_test(answer_given_while_closing_still_leaves),
-        cmocka_unit_test(closing_abandons_the_request_in_its_handler),
+        SERVER_TEST(pipeline_limit),
+        SERVER_TEST(half_closing_peer_gets_its_answer),
+        SERVER_TEST(reset_does_not_lose_complete_requests),
+        SERVER_TEST(writing_to_a_peer_that_is_gone),
+        SERVER_TEST(abandoned_requests),
+        SERVER_TEST(answer_given_while_closing_still_leaves),
+        SERVER_TEST(closing_abandons_the_request_in_its_handler),
         cmocka_unit_test(bare_request_line),
-        cmocka_unit_test(streamed_answers),
-        cmocka_unit_test(streamed_answer_waits_for_its_turn),
-        cmocka_unit_test(stream_asks_for_a_pause),
-        cmocka_unit_test(nothing_is_an_answer),
-        cmocka_unit_test(handlers_cannot_split_headers),
-        cmocka_unit_test(listen_errors),
+        SERVER_TEST(streamed_answers),
+        SERVER_TEST(streamed_answer_waits_for_its_turn),
+        SERVER_TEST(stream_asks_for_a_pause),
+        SERVER_TEST(nothing_is_an_answer),
+        SERVER_TEST(handlers_cannot_split_headers),
+        SERVER_TEST(listen_errors),
         cmocka_unit_test(urls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
