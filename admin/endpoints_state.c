@@ -143,19 +143,17 @@ void page_methods(struct page *p)
 
 /* ---------------- /state ---------------- */
 
-/* All tasks, pinned, for a page that is made on the pool. */
+/* All tasks, for a page that is made on the pool. */
 struct state_job {
     struct exchange x; /* first */
     struct app *app;
-    const struct task **tasks;
-    uint32_t n;
+    struct image *image;
 };
 
 static void free_state_job(struct exchange *x)
 {
     struct state_job *job = (struct state_job *)x;
-    for (uint32_t i = 0; i < job->n; i++) task_unref(job->tasks[i]);
-    free(job->tasks);
+    image_unref(job->image);
     free(job);
 }
 
@@ -234,10 +232,11 @@ static void work_state(struct exchange *x)
 {
     struct state_job *job = (struct state_job *)x;
     struct buf *out = &x->answer.body;
-    const struct task **active = xcalloc(job->n, sizeof(const struct task *));
+    const struct image *image = job->image;
+    const struct task **active = xcalloc(image->n, sizeof(const struct task *));
     uint32_t n = 0;
-    for (uint32_t i = 0; i < job->n; i++)
-        if (is_active(job->tasks[i])) active[n++] = job->tasks[i];
+    for (uint32_t i = 0; i < image->n; i++)
+        if (is_active(image->tasks[i])) active[n++] = image->tasks[i];
     buf_adds(out, "{\"taskConfigs\":{");
     int rv = write_configs(active, n, out);
     buf_adds(out, "},\"agents\":{");
@@ -257,7 +256,7 @@ void page_state(struct page *p)
 {
     struct state_job *job = xcalloc(1, sizeof(*job));
     job->app = p->app;
-    job->tasks = store_pin_all(sched_store(p->app->sched), &job->n);
+    job->image = image_take(sched_store(p->app->sched), app_now_ms(NULL));
     job->x.free = free_state_job;
     p->taken = true;
     exchange_begin(&job->x, p->request, p->app->loop);

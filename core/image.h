@@ -1,6 +1,10 @@
-/* The store as it was at one moment, for the price of references: what a snapshot, a backup or a long answer reads
- * while the store goes on. An image and what it shows never change, so that they may be read by another thread as long
- * as a reference is held; taking and giving back references is for the loop only. */
+/* The store as it was at one moment, for the price of copying an array of pointers: what a snapshot, a backup or a long
+ * answer reads while the store goes on. An image and what it shows never change, so that they may be read by another
+ * thread as long as a reference is held; taking and giving back references is for the loop only.
+ *
+ * Nothing is counted per task. What leaves the store (a version that is replaced, a record that is removed) is kept by
+ * the newest image, which all older ones precede, and handed to the next older one when that image goes. So giving
+ * back an image costs as much as the store has changed meanwhile, not as much as it holds. */
 #ifndef AURORA_CORE_IMAGE_H
 #define AURORA_CORE_IMAGE_H
 

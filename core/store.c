@@ -14,10 +14,10 @@ void store_reset(struct store *s)
 {
     store_clear_tasks(s);
     store_clear_updates(s);
-    record_clear(&s->hosts);
-    record_clear(&s->cron_jobs);
-    record_clear(&s->quotas);
-    record_clear(&s->maintenance);
+    record_clear(s, &s->hosts);
+    record_clear(s, &s->cron_jobs);
+    record_clear(s, &s->quotas);
+    record_clear(s, &s->maintenance);
 }
 
 void store_free(struct store *s)
@@ -26,7 +26,9 @@ void store_free(struct store *s)
     store_reset(s);
     assert(!s->strings.table);
     assert(!s->configs.by_value);
+    assert(!s->images);
     free((char *)s->framework_id.p);
+    free(s->versions);
     free(s);
 }
 
@@ -46,7 +48,7 @@ static int save_cron_job(struct store *s, const struct api_save_cron_job *op)
     const struct api_job_configuration *j = op->job_config;
     if (!j || !job_key_valid(j->key)) return ERR_INVALID;
     struct arena a = { 0 };
-    int err = record_put(&s->cron_jobs, job_key_text(j->key, &a), &api_job_configuration_desc, j);
+    int err = record_put(s, &s->cron_jobs, job_key_text(j->key, &a), &api_job_configuration_desc, j);
     arena_release(&a);
     return err;
 }
@@ -54,7 +56,7 @@ static int save_cron_job(struct store *s, const struct api_save_cron_job *op)
 static int remove_cron_job(struct store *s, const struct api_remove_job *op)
 {
     struct arena a = { 0 };
-    record_remove(&s->cron_jobs, job_key_text(op->job_key, &a));
+    record_remove(s, &s->cron_jobs, job_key_text(op->job_key, &a));
     arena_release(&a);
     return 0;
 }
@@ -100,7 +102,7 @@ static bool quota_valid(const struct api_resource_aggregate *q)
 static int save_quota(struct store *s, struct str role, const struct api_resource_aggregate *quota)
 {
     if (!role.p || !quota || !quota_valid(quota)) return ERR_INVALID;
-    return record_put(&s->quotas, role, &api_resource_aggregate_desc, quota);
+    return record_put(s, &s->quotas, role, &api_resource_aggregate_desc, quota);
 }
 
 static bool attributes_valid(const struct api_host_attributes *h)
@@ -116,7 +118,7 @@ static int save_host_attributes(struct store *s, const struct api_host_attribute
     if (!h) return ERR_INVALID;
     if (!h->slave_id.p) return 0; /* from before agents had ids: dropped, as Aurora does */
     if (!attributes_valid(h)) return ERR_INVALID;
-    return record_put(&s->hosts, h->host, &api_host_attributes_desc, h);
+    return record_put(s, &s->hosts, h->host, &api_host_attributes_desc, h);
 }
 
 static int remove_updates(struct store *s, const struct api_remove_job_updates *op)
@@ -128,7 +130,7 @@ static int remove_updates(struct store *s, const struct api_remove_job_updates *
 static int save_maintenance(struct store *s, const struct api_host_maintenance_request *r)
 {
     if (!r || !r->host.p) return ERR_INVALID;
-    return record_put(&s->maintenance, r->host, &api_host_maintenance_request_desc, r);
+    return record_put(s, &s->maintenance, r->host, &api_host_maintenance_request_desc, r);
 }
 
 int store_apply(struct store *s, const struct api_op *op)
@@ -140,7 +142,7 @@ int store_apply(struct store *s, const struct api_op *op)
     if (op->save_cron_job) return save_cron_job(s, op->save_cron_job);
     if (op->remove_job) return remove_cron_job(s, op->remove_job);
     if (op->save_quota) return save_quota(s, op->save_quota->role, op->save_quota->quota);
-    if (op->remove_quota) return record_remove(&s->quotas, op->remove_quota->role), 0;
+    if (op->remove_quota) return record_remove(s, &s->quotas, op->remove_quota->role), 0;
     if (op->save_job_update)
         return op->save_job_update->job_update ? store_put_update(s, op->save_job_update->job_update) : ERR_INVALID;
     if (op->save_job_update_event) {
@@ -155,7 +157,7 @@ int store_apply(struct store *s, const struct api_op *op)
     if (op->save_host_maintenance_request)
         return save_maintenance(s, op->save_host_maintenance_request->host_maintenance_request);
     if (op->remove_host_maintenance_request)
-        return record_remove(&s->maintenance, op->remove_host_maintenance_request->host), 0;
+        return record_remove(s, &s->maintenance, op->remove_host_maintenance_request->host), 0;
     /* Locks and counted pruning are relics: they mean nothing any more. */
     if (op->save_lock || op->remove_lock || op->prune_job_update_history) return 0;
     return ERR_INVALID;
@@ -200,13 +202,12 @@ int store_apply_snapshot(struct store *s, const struct api_snapshot *snap)
 
 /* ---------------- snapshots out ---------------- */
 
-/* An array in `a` of deep copies of a table's objects. */
-static void *copy_records(struct record *table, const struct tdesc *d, uint32_t *ret_n, struct arena *a)
+/* An array in `a` of shallow copies of a table's objects. */
+static void *list_records(struct record *table, const struct tdesc *d, uint32_t *ret_n, struct arena *a)
 {
     uint32_t n = HASH_COUNT(table), i = 0;
     char *v = arena_alloc(a, (size_t)d->size * n);
-    for (struct record *r = table; r; r = r->hh.next)
-        memcpy(v + (size_t)d->size * i++, thrift_clone(d, r->obj, a), d->size);
+    for (struct record *r = table; r; r = r->hh.next) memcpy(v + (size_t)d->size * i++, r->obj, d->size);
     *ret_n = n;
     return v;
 }
@@ -217,8 +218,7 @@ static void snapshot_cron(const struct store *s, struct api_snapshot *out, struc
     out->n_cron_jobs = HASH_COUNT(s->cron_jobs);
     out->cron_jobs = ARENA_ARRAY(a, struct api_stored_cron_job, out->n_cron_jobs);
     uint32_t i = 0;
-    for (struct record *r = s->cron_jobs; r; r = r->hh.next)
-        out->cron_jobs[i++].job_configuration = thrift_clone(&api_job_configuration_desc, r->obj, a);
+    for (struct record *r = s->cron_jobs; r; r = r->hh.next) out->cron_jobs[i++].job_configuration = r->obj;
 }
 
 static void snapshot_quotas(const struct store *s, struct api_snapshot *out, struct arena *a)
@@ -228,9 +228,23 @@ static void snapshot_quotas(const struct store *s, struct api_snapshot *out, str
     out->quota_configurations = ARENA_ARRAY(a, struct api_quota_configuration, out->n_quota_configurations);
     uint32_t i = 0;
     for (struct record *r = s->quotas; r; r = r->hh.next, i++) {
-        out->quota_configurations[i].role = arena_str(a, r->key);
-        out->quota_configurations[i].quota = thrift_clone(&api_resource_aggregate_desc, r->obj, a);
+        out->quota_configurations[i].role = r->key;
+        out->quota_configurations[i].quota = r->obj;
     }
+}
+
+/* The state changes in place, so it is copied. */
+static void snapshot_update(const struct update_record *u, struct api_stored_job_update_details *out, struct arena *a)
+{
+    struct api_job_update_details *d = out->details = ARENA_NEW(a, struct api_job_update_details);
+    update_record_to_api(u, d);
+    d->update = ARENA_NEW(a, struct api_job_update);
+    *d->update = *u->update;
+    d->update->summary = ARENA_NEW(a, struct api_job_update_summary);
+    *d->update->summary = *u->update->summary;
+    if (!u->update->summary->state) return;
+    d->update->summary->state = ARENA_NEW(a, struct api_job_update_state);
+    *d->update->summary->state = *u->update->summary->state;
 }
 
 static void snapshot_updates(const struct store *s, struct api_snapshot *out, struct arena *a)
@@ -239,18 +253,14 @@ static void snapshot_updates(const struct store *s, struct api_snapshot *out, st
     out->n_job_update_details = HASH_COUNT(s->updates);
     out->job_update_details = ARENA_ARRAY(a, struct api_stored_job_update_details, out->n_job_update_details);
     uint32_t i = 0;
-    for (struct update_record *u = s->updates; u; u = u->hh.next) {
-        struct api_job_update_details shallow;
-        update_record_to_api(u, &shallow, a);
-        out->job_update_details[i++].details = thrift_clone(&api_job_update_details_desc, &shallow, a);
-    }
+    for (struct update_record *u = s->updates; u; u = u->hh.next) snapshot_update(u, &out->job_update_details[i++], a);
 }
 
 void store_snapshot_rest(const struct store *s, struct api_snapshot *out, struct arena *a)
 {
     *out =
         (struct api_snapshot){ .has_host_attributes = true, .has_tasks = true, .has_host_maintenance_requests = true };
-    out->host_attributes = copy_records(s->hosts, &api_host_attributes_desc, &out->n_host_attributes, a);
+    out->host_attributes = list_records(s->hosts, &api_host_attributes_desc, &out->n_host_attributes, a);
     snapshot_cron(s, out, a);
     out->scheduler_metadata = ARENA_NEW(a, struct api_scheduler_metadata);
     out->scheduler_metadata->framework_id = arena_str(a, s->framework_id);
@@ -258,7 +268,7 @@ void store_snapshot_rest(const struct store *s, struct api_snapshot *out, struct
     snapshot_quotas(s, out, a);
     snapshot_updates(s, out, a);
     out->host_maintenance_requests =
-        copy_records(s->maintenance, &api_host_maintenance_request_desc, &out->n_host_maintenance_requests, a);
+        list_records(s->maintenance, &api_host_maintenance_request_desc, &out->n_host_maintenance_requests, a);
 }
 
 /* ---------------- reading ---------------- */
@@ -328,7 +338,7 @@ uint64_t store_hash(const struct store *s)
     }
     for (struct update_record *u = s->updates; u; u = u->hh.next) {
         struct api_job_update_details d;
-        update_record_to_api(u, &d, &a);
+        update_record_to_api(u, &d);
         sum += hash_struct(UPDATE, u->key, &api_job_update_details_desc, &d);
         arena_release(&a);
     }

@@ -1,6 +1,7 @@
 /* The durable state in memory: tasks, cron templates, quotas, hosts, updates, maintenance requests, the framework id.
  * Only store_apply() changes it. Tasks are immutable versions with a reference count: a change puts a new version in
- * place, so that an answer or a snapshot in progress keeps a consistent view for the price of a reference. */
+ * place, so that an answer in progress keeps what it shows for the price of a reference, and a snapshot in progress
+ * the whole (core/image.h). */
 #ifndef AURORA_CORE_STORE_H
 #define AURORA_CORE_STORE_H
 
@@ -69,8 +70,6 @@ uint64_t store_task_count(const struct store *s);
 uint32_t store_status_count(const struct store *s, enum api_schedule_status status);
 /* Tasks in insertion order of their ids (deterministic, never hash order); fn returns false to stop. */
 void store_each_task(const struct store *s, bool (*fn)(const struct task *t, void *arg), void *arg);
-/* References to all tasks, for a snapshot; the array is malloc'ed, each is pinned. */
-const struct task **store_pin_all(const struct store *s, uint32_t *ret_n);
 
 struct task_list {
     const struct task **v;
@@ -96,7 +95,8 @@ void store_each_role(const struct store *s, bool (*fn)(struct str role, uint32_t
 
 /* ---- the rest ---- */
 
-/* Everything but the tasks as a Snapshot in a (deep copies); timestamp is the caller's to set. */
+/* Everything but the tasks as a Snapshot in a; timestamp is the caller's to set. It points into the store: good until
+ * the next change, in an image (core/image.h) as long as that. */
 void store_snapshot_rest(const struct store *s, struct api_snapshot *out, struct arena *a);
 
 void store_each_host(const struct store *s, bool (*fn)(const struct api_host_attributes *h, void *arg), void *arg);

@@ -22,7 +22,7 @@ static bool encodable(const struct tdesc *d, const void *obj)
     return err == 0;
 }
 
-int record_put(struct record **table, struct str key, const struct tdesc *d, const void *obj)
+int record_put(struct store *s, struct record **table, struct str key, const struct tdesc *d, const void *obj)
 {
     assert(key.p);
     struct arena arena = { 0 };
@@ -44,22 +44,22 @@ int record_put(struct record **table, struct str key, const struct tdesc *d, con
     r->key = arena_str(&r->arena, key);
     r->hh.key = (void *)r->key.p;
     if (is_new) HASH_ADD_KEYPTR(hh, *table, r->key.p, r->key.n, r);
-    arena_release(&old);
+    store_retire_arena(s, old);
     return 0;
 }
 
-void record_remove(struct record **table, struct str key)
+void record_remove(struct store *s, struct record **table, struct str key)
 {
     struct record *r = record_find(*table, key);
     if (!r) return;
     HASH_DEL(*table, r);
-    arena_release(&r->arena);
+    store_retire_arena(s, r->arena);
     free(r);
 }
 
-void record_clear(struct record **table)
+void record_clear(struct store *s, struct record **table)
 {
-    while (*table) record_remove(table, (*table)->key);
+    while (*table) record_remove(s, table, (*table)->key);
 }
 
 /* ---------------- job updates ---------------- */
@@ -81,11 +81,9 @@ static struct update_record *update_find(const struct store *s, const struct api
     return u;
 }
 
-static void update_free(struct update_record *u)
+static void update_free(struct store *s, struct update_record *u)
 {
-    free(u->events);
-    free(u->instance_events);
-    arena_release(&u->arena);
+    store_retire_arena(s, u->arena);
     free(u);
 }
 
@@ -134,7 +132,7 @@ int store_put_update(struct store *s, const struct api_job_update *update)
     backfill_strategy(u->update->instructions->settings, &u->arena);
     thrift_normalize(&api_job_update_desc, u->update, &u->arena);
     if (!u->key.p || !encodable(&api_job_update_desc, u->update)) {
-        update_free(u);
+        update_free(s, u);
         return ERR_INVALID;
     }
     store_remove_update(s, update->summary->key);
@@ -147,7 +145,7 @@ void store_remove_update(struct store *s, const struct api_job_update_key *key)
     struct update_record *u = update_find(s, key);
     if (!u) return;
     HASH_DEL(s->updates, u);
-    update_free(u);
+    update_free(s, u);
 }
 
 void store_clear_updates(struct store *s)
@@ -158,11 +156,9 @@ void store_clear_updates(struct store *s)
 /* The state is not stored: it is what the events say. */
 static void derive_state(struct update_record *u)
 {
-    struct api_job_update_state *st = ARENA_NEW(&u->arena, struct api_job_update_state);
-    if (u->update->summary->state)
-        st = u->update->summary->state;
-    else
-        u->update->summary->state = st;
+    struct api_job_update_summary *summary = u->update->summary;
+    if (!summary->state) summary->state = ARENA_NEW(&u->arena, struct api_job_update_state);
+    struct api_job_update_state *st = summary->state;
     if (u->n_events) {
         st->has_status = true;
         st->status = u->events[u->n_events - 1].status;
@@ -176,15 +172,32 @@ static void derive_state(struct update_record *u)
     st->has_created_timestamp_ms = st->has_last_modified_timestamp_ms = true;
 }
 
+/* The array v of *n elements, with room for one more at `at`, which is counted in. An image may show the elements that
+ * are there: the new one goes behind them, or into another array. */
+static void *make_room(const struct store *s, struct arena *a, void *v, uint32_t *n, uint32_t *cap, uint32_t at,
+                       size_t size)
+{
+    char *old = v, *to = old;
+    bool shown = s->images && at < *n;
+    if (*n == *cap || shown) {
+        if (*n == *cap) *cap = *cap ? 2 * *cap : 4;
+        to = arena_alloc(a, *cap * size);
+        if (at) memcpy(to, old, at * size);
+    }
+    if (at < *n) memmove(to + (at + 1) * size, old + at * size, (*n - at) * size);
+    ++*n;
+    return to;
+}
+
 int store_add_update_event(struct store *s, const struct api_job_update_key *key, const struct api_job_update_event *e)
 {
     struct update_record *u = update_find(s, key);
     if (!u || !e->has_status || !tenum_name(&api_job_update_status_enum, e->status)) return ERR_INVALID;
     struct api_job_update_event *copy = thrift_clone(&api_job_update_event_desc, e, &u->arena);
     thrift_normalize(&api_job_update_event_desc, copy, &u->arena);
-    u->events = xrealloc(u->events, (u->n_events + 1) * sizeof *u->events);
-    uint32_t at = u->n_events++;
-    for (; at && u->events[at - 1].timestamp_ms > copy->timestamp_ms; at--) u->events[at] = u->events[at - 1];
+    uint32_t at = u->n_events;
+    while (at && u->events[at - 1].timestamp_ms > copy->timestamp_ms) at--;
+    u->events = make_room(s, &u->arena, u->events, &u->n_events, &u->cap_events, at, sizeof(*copy));
     u->events[at] = *copy;
     derive_state(u);
     return 0;
@@ -197,26 +210,24 @@ int store_add_instance_event(struct store *s, const struct api_job_update_key *k
     if (!u) return ERR_INVALID;
     struct api_job_instance_update_event *copy = thrift_clone(&api_job_instance_update_event_desc, e, &u->arena);
     thrift_normalize(&api_job_instance_update_event_desc, copy, &u->arena);
-    u->instance_events = xrealloc(u->instance_events, (u->n_instance_events + 1) * sizeof *u->instance_events);
-    uint32_t at = u->n_instance_events++;
-    for (; at && u->instance_events[at - 1].timestamp_ms > copy->timestamp_ms; at--)
-        u->instance_events[at] = u->instance_events[at - 1];
+    uint32_t at = u->n_instance_events;
+    while (at && u->instance_events[at - 1].timestamp_ms > copy->timestamp_ms) at--;
+    u->instance_events =
+        make_room(s, &u->arena, u->instance_events, &u->n_instance_events, &u->cap_instance_events, at, sizeof(*copy));
     u->instance_events[at] = *copy;
     derive_state(u);
     return 0;
 }
 
-void update_record_to_api(const struct update_record *u, struct api_job_update_details *out, struct arena *a)
+void update_record_to_api(const struct update_record *u, struct api_job_update_details *out)
 {
     *out = (struct api_job_update_details){ .update = u->update,
                                             .has_update_events = true,
                                             .n_update_events = u->n_events,
+                                            .update_events = u->events,
                                             .has_instance_events = true,
-                                            .n_instance_events = u->n_instance_events };
-    out->update_events = ARENA_ARRAY(a, struct api_job_update_event, u->n_events);
-    out->instance_events = ARENA_ARRAY(a, struct api_job_instance_update_event, u->n_instance_events);
-    for (uint32_t i = 0; i < u->n_events; i++) out->update_events[i] = u->events[i];
-    for (uint32_t i = 0; i < u->n_instance_events; i++) out->instance_events[i] = u->instance_events[i];
+                                            .n_instance_events = u->n_instance_events,
+                                            .instance_events = u->instance_events };
 }
 
 static bool update_active(enum api_job_update_status s)

@@ -156,11 +156,35 @@ static void leave_job(struct store *s, struct slot *slot)
     job_drop_if_empty(s, slot->job);
 }
 
+/* Closes the holes. The slots are in the same order. */
+static void compact_versions(struct store *s)
+{
+    uint32_t n = 0;
+    for (struct slot *slot = s->tasks; slot; slot = slot->hh.next) {
+        slot->at = n;
+        s->versions[n++] = slot->task;
+    }
+    s->n_versions = n;
+}
+
+/* Half of the room at least is in use after a compaction is over, so that the next one is far. */
+static uint32_t add_version(struct store *s, const struct task *t)
+{
+    if (s->n_versions == s->cap_versions && HASH_COUNT(s->tasks) < s->n_versions / 2) compact_versions(s);
+    if (s->n_versions == s->cap_versions) {
+        s->cap_versions = s->cap_versions ? 2 * s->cap_versions : 64;
+        s->versions = xrealloc(s->versions, s->cap_versions * sizeof(*s->versions));
+    }
+    s->versions[s->n_versions] = t;
+    return s->n_versions++;
+}
+
 /* A version of a task that has no slot yet. */
 static void add_slot(struct store *s, const struct task *t)
 {
     struct slot *slot = xcalloc(1, sizeof *slot);
     slot->task = t;
+    slot->at = add_version(s, t);
     HASH_ADD_KEYPTR(hh, s->tasks, t->id.p, t->id.n, slot);
     enter_job(s, slot);
     index_version(s, slot);
@@ -172,11 +196,11 @@ static void replace_version(struct store *s, struct slot *slot, const struct tas
     bool moves = !job_key_eq(task_job(old), task_job(t));
     unindex_version(s, slot);
     if (moves) leave_job(s, slot);
-    slot->task = t;
+    slot->task = s->versions[slot->at] = t;
     slot->hh.key = (void *)t->id.p; /* the same bytes, in memory that stays */
     if (moves) enter_job(s, slot);
     index_version(s, slot);
-    task_unref(old);
+    store_retire_task(s, old);
 }
 
 void store_put_task(struct store *s, const struct api_scheduled_task *api, struct config *config)
@@ -196,13 +220,15 @@ void store_remove_task(struct store *s, struct str task_id)
     unindex_version(s, slot);
     leave_job(s, slot);
     HASH_DEL(s->tasks, slot);
-    task_unref(slot->task);
+    s->versions[slot->at] = NULL;
+    store_retire_task(s, slot->task);
     free(slot);
 }
 
 void store_clear_tasks(struct store *s)
 {
     while (s->tasks) store_remove_task(s, s->tasks->task->id);
+    s->n_versions = 0;
     assert(!s->jobs && !s->roles);
 }
 
@@ -229,15 +255,6 @@ void store_each_task(const struct store *s, bool (*fn)(const struct task *t, voi
 {
     for (struct slot *slot = s->tasks; slot; slot = slot->hh.next)
         if (!fn(slot->task, arg)) return;
-}
-
-const struct task **store_pin_all(const struct store *s, uint32_t *ret_n)
-{
-    const struct task **v = xmalloc(HASH_COUNT(s->tasks) * sizeof(struct task *));
-    uint32_t n = 0;
-    for (struct slot *slot = s->tasks; slot; slot = slot->hh.next) v[n++] = task_ref(slot->task);
-    *ret_n = n;
-    return v;
 }
 
 const struct job *store_job(const struct store *s, const struct api_job_key *key)

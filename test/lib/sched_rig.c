@@ -1,5 +1,6 @@
 #include "test/lib/sched_rig.h"
 
+#include "core/image.h"
 #include "core/resources.h"
 #include "core/task.h"
 
@@ -276,20 +277,19 @@ int rig_tear_down(void **state)
 void rig_fail_over(struct rig *r, int64_t pause_ms)
 {
     struct arena a = { 0 };
-    struct api_snapshot *snap = ARENA_NEW(&a, struct api_snapshot);
-    store_snapshot_rest(sched_store(r->s), snap, &a);
-    const struct task **pinned = store_pin_all(sched_store(r->s), &snap->n_tasks);
-    snap->tasks = ARENA_ARRAY(&a, struct api_scheduled_task, snap->n_tasks);
-    for (uint32_t i = 0; i < snap->n_tasks; i++) task_to_api(pinned[i], &snap->tasks[i], &a);
+    struct image *image = image_take(sched_store(r->s), r->now_ms);
+    struct api_snapshot snap = image->rest;
+    snap.n_tasks = image->n;
+    snap.tasks = ARENA_ARRAY(&a, struct api_scheduled_task, snap.n_tasks);
+    for (uint32_t i = 0; i < snap.n_tasks; i++) task_to_api(image->tasks[i], &snap.tasks[i], &a);
     uint64_t hash = store_hash(sched_store(r->s));
 
     struct stats *stats = stats_new();
     r->config.seed++; /* every process has its own: ids of forgotten tasks must not come again */
     struct sched *s = sched_new(&r->config, stats);
-    assert_int_equal(sched_apply_snapshot(s, snap), 0);
+    assert_int_equal(sched_apply_snapshot(s, &snap), 0);
     assert_int_equal(store_hash(sched_store(s)), hash);
-    for (uint32_t i = 0; i < snap->n_tasks; i++) task_unref(pinned[i]);
-    free(pinned);
+    image_unref(image);
     arena_release(&a);
     sched_update_release(&r->update);
     sched_free(r->s);

@@ -2,6 +2,9 @@
 #include "core/hash.h"
 #include "core/image.h"
 #include "core/job_key.h"
+#include "core/rng.h"
+#include "core/store_impl.h"
+#include "test/lib/random_value.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -186,13 +189,72 @@ static void one_of_nothing_is_empty(void **state)
     store_free(s);
 }
 
+/* Several at a time, given back in any order, while tasks come, change and go. */
+static void any_order_of_giving_back(void **state)
+{
+    (void)state;
+    enum { IMAGES = 6, TASKS = 300 };
+    struct rng g = { random_seed("build/asan/test/core_image") };
+    struct store *s = filled();
+    struct {
+        struct image *image;
+        uint64_t hash;
+    } held[IMAGES] = { 0 };
+    for (int step = 0; step < 3000; step++) {
+        int id = (int)rng_below(&g, TASKS), k = (int)rng_below(&g, IMAGES);
+        if (rng_below(&g, 3))
+            put_task(s, id, rng_below(&g, 2) ? "RUNNING" : "KILLED");
+        else
+            remove_task(s, id);
+        if (rng_below(&g, 5) == 0) put_host(s, id % 7, rng_below(&g, 2) ? "NONE" : "DRAINED");
+        if (rng_below(&g, 9) == 0) put_update_event(s, (int)rng_below(&g, 100));
+        if (rng_below(&g, 50) || step < 100) continue;
+        if (held[k].image) {
+            assert_true(image_hash(held[k].image) == held[k].hash);
+            image_unref(held[k].image);
+            held[k].image = NULL;
+        } else {
+            held[k].image = image_take(s, step);
+            held[k].hash = image_hash(held[k].image);
+        }
+    }
+    for (int k = 0; k < IMAGES; k++) {
+        if (held[k].image) assert_true(image_hash(held[k].image) == held[k].hash);
+        image_unref(held[k].image);
+    }
+    store_free(s);
+}
+
+static bool next_is(const struct task *t, void *arg)
+{
+    const struct task *const **at = arg;
+    assert_ptr_equal(*(*at)++, t);
+    return true;
+}
+
+static void it_lists_what_the_store_lists(void **state)
+{
+    (void)state;
+    struct store *s = filled();
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 200; i++) put_task(s, 1000 * round + i, "PENDING");
+        for (int i = 0; i < 200; i += 1 + round % 3) remove_task(s, 1000 * round + i);
+        struct image *i = image_take(s, 1);
+        const struct task *const *at = i->tasks;
+        store_each_task(s, next_is, &at);
+        assert_int_equal(at - i->tasks, i->n);
+        image_unref(i);
+    }
+    assert_true(s->cap_versions < 10000); /* holes are closed */
+    store_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_stays_what_it_was),
-        cmocka_unit_test(it_goes_with_its_last_reference),
-        cmocka_unit_test(it_says_who_made_it_and_when),
-        cmocka_unit_test(one_of_nothing_is_empty),
+        cmocka_unit_test(it_stays_what_it_was),          cmocka_unit_test(it_goes_with_its_last_reference),
+        cmocka_unit_test(it_says_who_made_it_and_when),  cmocka_unit_test(one_of_nothing_is_empty),
+        cmocka_unit_test(it_lists_what_the_store_lists), cmocka_unit_test(any_order_of_giving_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "log/entry.h"
 
 #include "core/err.h"
+#include "core/image.h"
 #include "core/limits.h"
 #include "core/thrift.h"
 #include "test/lib/random_value.h"
@@ -314,18 +315,10 @@ static void fill_store(struct store *s, int jobs, int instances)
 
 static void snapshot_of(struct store *s, struct buf *out)
 {
-    struct arena a = { 0 };
-    struct api_snapshot rest;
-    uint32_t n;
-    const struct task **tasks = store_pin_all(s, &n);
-    store_snapshot_rest(s, &rest, &a);
-    rest.has_timestamp = true;
-    rest.timestamp = 12345;
+    struct image *i = image_take(s, 12345);
     buf_reset(out);
-    assert_int_equal(entry_snapshot(&rest, tasks, n, out), 0);
-    for (uint32_t i = 0; i < n; i++) task_unref(tasks[i]);
-    free(tasks);
-    arena_release(&a);
+    assert_int_equal(entry_snapshot(&i->rest, i->tasks, i->n, out), 0);
+    image_unref(i);
 }
 
 static void a_snapshot_comes_back_whole(void **state)
