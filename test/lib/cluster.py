@@ -5,7 +5,8 @@
         c.scheduler.kill9()
         c.scheduler.start()
 
-With schedulers=3 there are c.schedulers, a real ZooKeeper c.zk and the other functions go to whoever leads (c.leader()).
+With schedulers=3 there are c.schedulers, a real ZooKeeper c.zk and the other functions go to whoever leads (c.leader()). With
+net=Network() (network.py) the schedulers "s0", "s1", ... reach each other and ZooKeeper, "zk", only through that.
 
 $BUILD is the build to test (build/asan under `make test`). Everything that was started is stopped at the end; what the processes
 wrote is printed when a test fails to start them.
@@ -158,6 +159,12 @@ class Scheduler(Process):
         super().__init__(f"aurora-scheduler{number}", argv + flags, directory,
                          dict({"LIBPROCESS_IP": "127.0.0.1", "LIBPROCESS_PORT": str(self.libprocess_port)}, **(env or {})))
 
+    def behind(self, net, name):
+        """Peers and masters reach it through a proxy from now on, which knows it by the port that it advertises."""
+        port = net.proxy(self.libprocess_port, name)
+        net.name(port, name)
+        self.net_name, self.env["LIBPROCESS_ADVERTISE_PORT"] = name, str(port)
+
     def start(self, active=True):
         """Starts it and waits until it serves (with active: until it is registered with the master, too)."""
         self.spawn()
@@ -206,7 +213,7 @@ class Scheduler(Process):
 
 class Cluster:
     def __init__(self, build=None, agents=1, simulate=False, agent_resources=None, flags=(), master_flags=(), env=None,
-                 start=True, schedulers=1, quorum=None, session_ms=2000):
+                 start=True, schedulers=1, quorum=None, session_ms=2000, net=None):
         self.build = os.path.abspath(build or os.environ["BUILD"])
         self.dir = tempfile.mkdtemp(prefix="aurora-test-")
         port = free_port()
@@ -214,13 +221,20 @@ class Cluster:
         self.zk = ZooKeeper(self.dir) if schedulers > 1 else None
         flags = list(flags)
         if self.zk:
-            flags += [f"-zk_endpoints={self.zk.address}", f"-zk_session_timeout={session_ms}ms",
-                      "-serverset_path=/aurora/scheduler", "-native_log_zk_group_path=/aurora/log",
-                      f"-native_log_quorum_size={quorum or schedulers // 2 + 1}"]
-        self.schedulers = [Scheduler(self.build, self.dir, f"127.0.0.1:{port}", flags, env, str(i) if self.zk else "")
-                           for i in range(schedulers)]
+            flags += [f"-zk_session_timeout={session_ms}ms", "-serverset_path=/aurora/scheduler",
+                      "-native_log_zk_group_path=/aurora/log", f"-native_log_quorum_size={quorum or schedulers // 2 + 1}"]
+        self.net, self.schedulers = net, []
+        for i in range(schedulers):
+            own = [f"-zk_endpoints={self.zk_endpoint(i)}"] if self.zk else []
+            self.schedulers.append(Scheduler(self.build, self.dir, f"127.0.0.1:{port}", flags + own, env,
+                                             str(i) if self.zk else ""))
+            if net:
+                self.schedulers[i].behind(net, f"s{i}")
         self.scheduler = self.schedulers[0]
         self.autostart = start
+
+    def zk_endpoint(self, i):
+        return f"127.0.0.1:{self.net.proxy(self.zk.port, 'zk', src=f's{i}')}" if self.net else self.zk.address
 
     def __enter__(self):
         try:
