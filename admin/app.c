@@ -319,8 +319,10 @@ static void on_snapshot_timer(uv_timer_t *t)
     if (rv != 0) on_snapshot_written(rv, a);
 }
 
-void app_ready(struct app *a)
+/* The log is replayed and ours: lead. */
+static void on_ready(void *arg)
 {
+    struct app *a = arg;
     const struct flags *f = a->flags;
     if (a->stopping) return;
     logline(LOG_INFO, "replayed", "tasks=%llu framework_id=%.*s",
@@ -369,7 +371,7 @@ static int open_storage(struct app *a, struct buf *err)
         .stats = a->stats,
         .on_snapshot = on_snapshot,
         .on_op = on_op,
-        .on_ready = standby_replayed,
+        .on_ready = on_ready,
         .on_durable = on_durable,
         .on_failed = on_failed,
         .arg = a,

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import threading
+import time
 
 SEED = int(os.environ.get("SEED", str(random.SystemRandom().randrange(1 << 32))))
 CLIENTS = 6
@@ -29,6 +30,7 @@ class Job:
 
 class Client(threading.Thread):
     """Works on jobs of its own, so that what it was told is not changed by others."""
+    SIZES = [1, 1, 2, 5, 20, 600]  # instances of a job
 
     def __init__(self, number, port, world, may_be_deposed=False):
         super().__init__(daemon=True)
@@ -50,7 +52,7 @@ class Client(threading.Thread):
 
     def create(self):
         job = Job(f"j{self.number}-{self.world.round}-{len(self.world.jobs)}-{self.rng.randrange(10**6)}",
-                  self.rng.choice([1, 1, 2, 5, 20, 600]))
+                  self.rng.choice(self.SIZES))
         job.created = "doubt"
         self.world.add(self.number, job)
         code = self.call("createJob", description=self.world.description(job))["responseCode"]
@@ -96,10 +98,80 @@ class Client(threading.Thread):
             self.error = e
 
 
+class Elsewhere(Exception):
+    """The scheduler that was asked does not lead, and has done nothing."""
+
+
+class Roamer(Client):
+    """Goes on through faults: what is not answered stays in doubt, and the next scheduler is asked. Half of its calls do not let
+    themselves be sent away, so that one which wrongly believes to lead would take them."""
+    SIZES = [1, 1, 2, 5, 20]
+
+    def __init__(self, number, schedulers, world, patience_s=5):
+        super().__init__(number, None, world)
+        self.schedulers, self.at, self.patience_s, self.conn = schedulers, number % len(schedulers), patience_s, None
+
+    def connect(self):
+        s = self.schedulers[self.at]
+        self.conn = http.client.HTTPConnection("127.0.0.1", s.http_port, timeout=self.patience_s)
+        self.conn.connect()
+        self.process = (s.name, s.pid)
+
+    def call(self, method, **args):
+        if self.conn is None:
+            self.connect()
+        headers = {"Content-Type": "application/json"}
+        if self.rng.random() < 0.5:
+            headers["Bypass-Leader-Redirect"] = "true"
+        asked = time.monotonic()
+        self.conn.request("POST", f"/api/v1/{method}", json.dumps(args), headers)
+        r = self.conn.getresponse()
+        body = r.read()
+        if r.status in (307, 503):
+            raise Elsewhere
+        answer = json.loads(body)
+        if r.status != 200:
+            raise AssertionError(f"{method}: {r.status} {answer}")
+        if answer["responseCode"] == "ERROR_TRANSIENT":
+            raise Elsewhere
+        if answer["responseCode"] == "OK" and method in ("createJob", "killTasks"):
+            self.world.acknowledge(self.process, asked, time.monotonic())
+        return answer
+
+    def work(self):
+        mine = [j for j in self.world.of(self.number) if j.created == "told" and j.killed is None]
+        step = self.rng.choices([self.create, self.kill, self.restart, self.read],
+                                [3 if len(mine) < MAX_JOBS_ALIVE // CLIENTS else 0, 2, 1, 3])[0]
+        step()
+
+    def disconnect(self):
+        if self.conn:
+            self.conn.close()
+        self.conn = None
+
+    def run(self):
+        while not self.stop:
+            try:
+                self.work()
+            except AssertionError as e:
+                self.error, self.stop = e, True
+            except (Elsewhere, OSError, http.client.HTTPException, ValueError):
+                self.disconnect()
+                self.at = (self.at + 1) % len(self.schedulers)
+                threading.Event().wait(0.02)
+        self.disconnect()
+
+
 class World:
     def __init__(self):
         self.lock = threading.Lock()
         self.jobs, self.seen, self.round = {}, {}, 0
+        self.acknowledged = {}  # by process: when the first answer came, when the last call was made that got one, and how many
+
+    def acknowledge(self, process, asked, answered):
+        with self.lock:
+            first, last, n = self.acknowledged.get(process, (answered, asked, 0))
+            self.acknowledged[process] = min(first, answered), max(last, asked), n + 1
 
     def add(self, number, job):
         with self.lock:
@@ -124,6 +196,13 @@ class World:
                 "taskConfig": {"job": key, "owner": {"user": "www"}, "isService": True,
                                "resources": [{"numCpus": 0.01}, {"ramMb": 1}, {"diskMb": 1}],
                                "executorConfig": {"name": "CommandExecutor", "data": "true"}}}
+
+
+def check_one_writer(test, world):
+    """Whoever writes never writes again once somebody else has: the processes that acknowledged writes did so one after the other."""
+    order = sorted(world.acknowledged.items(), key=lambda item: item[1][0])
+    for (a, (_, a_last, _)), (b, (b_first, _, _)) in zip(order, order[1:]):
+        test.assertLess(a_last, b_first, f"{a} took a write that was asked for after {b} had answered one")
 
 
 def check(test, c, world):
