@@ -319,10 +319,8 @@ static void on_snapshot_timer(uv_timer_t *t)
     if (rv != 0) on_snapshot_written(rv, a);
 }
 
-/* The log is replayed and ours: lead. */
-static void on_ready(void *arg)
+void app_ready(struct app *a)
 {
-    struct app *a = arg;
     const struct flags *f = a->flags;
     if (a->stopping) return;
     logline(LOG_INFO, "replayed", "tasks=%llu framework_id=%.*s",
@@ -371,7 +369,7 @@ static int open_storage(struct app *a, struct buf *err)
         .stats = a->stats,
         .on_snapshot = on_snapshot,
         .on_op = on_op,
-        .on_ready = on_ready,
+        .on_ready = standby_replayed,
         .on_durable = on_durable,
         .on_failed = on_failed,
         .arg = a,

@@ -78,6 +78,7 @@ struct app {
     enum lifecycle state;
     bool standing, elected;
     enum quorum_verdict verdict; /* the last one */
+    bool waits_told;             /* that it waits, and for what */
     bool ready;                  /* storage is replayed: the scheduler may be stepped */
     bool stopping;               /* nothing is stepped or answered any more */
     int exit_status;
@@ -119,6 +120,8 @@ int listen_http(struct app *a, struct buf *err_text);
 int listen_libprocess(struct app *a, struct buf *err_text);
 
 /* ---- app.c, for standby.c ---- */
+/* The log is replayed and ours: leads. */
+void app_ready(struct app *a);
 void app_enter(struct app *a, enum lifecycle state);
 void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms, int64_t repeat_ms);
 
@@ -127,6 +130,8 @@ void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms
 int standby_open(struct app *a, struct buf *err_text);
 /* Follows the log and becomes a candidate, as soon as the quorum size is known to be safe. A single scheduler leads. */
 void standby_start(struct app *a);
+/* The log is replayed and ours (see stream_config.on_ready): once the group's record says so, leads. */
+void standby_replayed(void *app);
 
 /* ---- http.c ---- */
 void http_on_request(struct http_request *r, void *app);

@@ -1,5 +1,6 @@
 #include "admin/peers.h"
 
+#include "admin/quorumnode.h"
 #include "core/err.h"
 #include "core/logline.h"
 #include "log/coordinator.h"
@@ -29,6 +30,7 @@ struct peer {
     struct upid pid;
     char text[UPID_TEXT_MAX];
     bool heard;
+    uint64_t silent_ms; /* from when on its silence is taken for an answer */
     struct quorum_record record;
 };
 
@@ -36,12 +38,22 @@ struct peers {
     struct peers_config c;
     struct lp_process *replica, *network;
     struct zk_group *group;
+    struct quorumnode *node;
+    struct zk_listener *listener;
+    struct quorum_record znode; /* as it was read, when has_znode */
+    bool has_znode, listed;     /* in this session */
+    bool joins;                 /* the group is asked to let us in, in this session */
+    bool registered;            /* and has: we are listed */
+    bool takes_part;
+    bool leads, recorded, writing;
+    bool failed;
+    bool told; /* that all replicas are empty */
     struct peer *v;
     unsigned n;
-    struct quorum_record own;
     struct request *oldest, **newest;
     unsigned n_requests;
-    uv_timer_t expiry;
+    uv_timer_t expiry, look; /* of requests; for silence and for the own vote */
+    unsigned handles;
     bool closing;
     void (*close_cb)(void *arg);
     void *close_arg;
@@ -153,30 +165,42 @@ static void send_message(uint64_t request, const char *to, const char *name, con
 
 /* ---- announcements ---- */
 
+static void reconsider(struct peers *p);
+static void record_lead(struct peers *p);
+static void fail(struct peers *p, const char *why);
+
 static void changed(struct peers *p)
 {
     if (p->c.on_changed) p->c.on_changed(p->c.arg);
 }
 
-/* Replicas are seen from the time on at which the log exists. */
-static void see(struct peers *p)
-{
-    uint64_t v[QUORUM_SEEN_MAX];
-    unsigned n = 0;
-    if (!log_votes(p->c.log)) return;
-    v[n++] = p->own.replica;
-    for (unsigned i = 0; i < p->n && n < QUORUM_SEEN_MAX; i++)
-        if (p->v[i].heard && p->v[i].record.replica != p->own.replica) v[n++] = p->v[i].record.replica;
-    (void)quorum_see(&p->own, v, n);
-}
-
 static void announce(struct peers *p, const struct upid *to)
 {
     struct buf body = { 0 };
-    see(p);
-    quorum_encode(&p->own, &body);
+    quorum_encode(log_quorum_record(p->c.log), &body);
     if (lp_send(p->replica, to, QUORUM_MESSAGE, body.data, body.len)) count(p->dropped);
     buf_release(&body);
+}
+
+/* Those that vote: from then on they hold a part of the log. */
+static unsigned voters(const struct peers *p, uint64_t v[QUORUM_SEEN_MAX])
+{
+    unsigned n = 0;
+    v[n++] = log_quorum_record(p->c.log)->replica;
+    for (unsigned i = 0; i < p->n && n < QUORUM_SEEN_MAX; i++)
+        if (p->v[i].heard && p->v[i].record.n_seen) v[n++] = p->v[i].record.replica;
+    return n;
+}
+
+/* Notes who is there now, and tells everybody if that is news. */
+static void see(struct peers *p)
+{
+    uint64_t v[QUORUM_SEEN_MAX];
+    struct quorum_record before = *log_quorum_record(p->c.log);
+    if (!p->takes_part || !log_votes(p->c.log)) return;
+    log_see_replicas(p->c.log, v, voters(p, v));
+    if (quorum_record_eq(&before, log_quorum_record(p->c.log))) return;
+    for (unsigned i = 0; i < p->n; i++) announce(p, &p->v[i].pid);
 }
 
 static void on_announced(struct peers *p, const struct upid *from, const void *body, size_t n)
@@ -195,9 +219,10 @@ static void on_announced(struct peers *p, const struct upid *from, const void *b
         m->record = record;
         /* It may have come before it knew us, or we before it did. */
         if (first) announce(p, from);
-        if (news) changed(p);
+        if (news) reconsider(p);
         return;
     }
+    announce(p, from); /* it asks before it registers */
 }
 
 static void on_request(struct lp_process *process, const struct upid *from, struct str name, const void *body, size_t n,
@@ -210,7 +235,7 @@ static void on_request(struct lp_process *process, const struct upid *from, stru
         count(p->dropped);
     } else if (str_eq(name, str_c(QUORUM_MESSAGE))) {
         on_announced(p, from, body, n);
-    } else if (log_request(p->c.log, upid_text(from, text), name, body, n)) {
+    } else if (!p->takes_part || log_request(p->c.log, upid_text(from, text), name, body, n)) {
         count(p->dropped);
     }
 }
@@ -260,15 +285,22 @@ static void add_member(struct peers *p, struct peer *v, unsigned *n, struct str 
         return;
     }
     m->pid = pid;
+    m->silent_ms = uv_now(p->c.loop) + PEERS_SILENCE_MS;
     upid_text(&pid, m->text);
+}
+
+static void tell_log(struct peers *p)
+{
+    const char *pids[PEERS_MAX];
+    for (unsigned i = 0; i < p->n; i++) pids[i] = p->v[i].text;
+    int err = log_set_peers(p->c.log, pids, p->n);
+    assert(!err);
 }
 
 /* v is ours from now on. */
 static void set_members(struct peers *p, struct peer *v, unsigned n)
 {
-    const char *pids[PEERS_MAX];
     for (unsigned i = 0; i < n; i++) {
-        pids[i] = v[i].text;
         /* Mesos links all anew. A message that is on its way over the old connection would be lost with it, though, and
          * one lost answer can cost a write. */
         if (find(p->v, p->n, &v[i].pid))
@@ -282,9 +314,8 @@ static void set_members(struct peers *p, struct peer *v, unsigned n)
     for (unsigned i = 0; i < n; i++) announce(p, &v[i].pid);
     if (p->members) stat_set(p->members, n + 1);
     logline(LOG_INFO, "log_members", "n=%u quorum=%u", n + 1, p->c.quorum);
-    int err = log_set_peers(p->c.log, pids, n);
-    assert(!err);
-    changed(p);
+    if (p->takes_part) tell_log(p);
+    reconsider(p);
 }
 
 static void on_members(const struct zk_member *m, uint32_t n, void *arg)
@@ -292,7 +323,12 @@ static void on_members(const struct zk_member *m, uint32_t n, void *arg)
     struct peers *p = arg;
     struct peer *v = xcalloc(PEERS_MAX, sizeof(*v));
     unsigned n_v = 0;
-    for (uint32_t i = 0; i < n; i++) add_member(p, v, &n_v, m[i].data);
+    p->registered = false;
+    for (uint32_t i = 0; i < n; i++) {
+        add_member(p, v, &n_v, m[i].data);
+        p->registered = p->registered || (p->joins && m[i].owner == zk_session_id(p->c.zk));
+    }
+    p->listed = true;
     set_members(p, v, n_v);
 }
 
@@ -311,26 +347,180 @@ unsigned peers_members(const struct peers *p)
     return p->n + 1;
 }
 
-enum quorum_verdict peers_judge(const struct peers *p, struct buf *why)
+/* ---- the quorum size ---- */
+
+/* Free its members. */
+static struct quorum_view view_of(const struct peers *p)
 {
     struct quorum_member *members = xcalloc(p->n + 1, sizeof(*members));
     for (unsigned i = 0; i < p->n; i++)
         members[i] = (struct quorum_member){ p->v[i].text, p->v[i].heard, p->v[i].record };
-    struct quorum_view view = { .flag = p->c.quorum, .own = p->own, .members = members, .n = p->n };
-    struct buf unread = { 0 };
-    enum quorum_verdict verdict = quorum_judge(&view, why ? why : &unread);
-    buf_release(&unread);
-    free(members);
+    return (struct quorum_view){
+        .flag = p->c.quorum, .own = *log_quorum_record(p->c.log), .znode = p->znode, .members = members, .n = p->n
+    };
+}
+
+static enum quorum_verdict judge(const struct peers *p, struct buf *why)
+{
+    struct quorum_view view = view_of(p);
+    enum quorum_verdict verdict = quorum_judge(&view, why);
+    free((void *)view.members);
     return verdict;
+}
+
+/* Since when all have answered that will; UINT64_MAX: that is not known. */
+static uint64_t settled_at(const struct peers *p)
+{
+    uint64_t at = 0;
+    if (p->c.zk && (!p->has_znode || !p->listed)) return UINT64_MAX;
+    for (unsigned i = 0; i < p->n; i++)
+        if (!p->v[i].heard && p->v[i].silent_ms > at) at = p->v[i].silent_ms;
+    return at;
+}
+
+enum quorum_verdict peers_judge(const struct peers *p, struct buf *why)
+{
+    struct buf unread = { 0 };
+    if (!p->takes_part && uv_now(p->c.loop) < settled_at(p)) return QUORUM_WAITS;
+    enum quorum_verdict verdict = judge(p, why ? why : &unread);
+    buf_release(&unread);
+    return verdict == QUORUM_SAFE && !p->takes_part ? QUORUM_WAITS : verdict;
+}
+
+static void join_group(struct peers *p)
+{
+    char own[UPID_TEXT_MAX];
+    p->joins = true;
+    zk_group_join(p->group, str_c(upid_text(lp_self(p->replica), own)));
+}
+
+static void take_part(struct peers *p)
+{
+    p->takes_part = true;
+    tell_log(p);
+    see(p);
+}
+
+/* A step further, if what is known allows it. */
+static void get_on(struct peers *p)
+{
+    struct buf why = { 0 };
+    bool settled = uv_now(p->c.loop) >= settled_at(p);
+    enum quorum_verdict verdict = settled && (!p->joins || !p->takes_part) ? judge(p, &why) : QUORUM_WAITS;
+    if (p->takes_part && !p->joins && verdict == QUORUM_REFUSED)
+        fail(p, buf_cstr(&why)); /* while our session was away */
+    else if (p->c.zk && !p->joins && verdict == QUORUM_SAFE)
+        join_group(p);
+    else if (p->registered && !p->takes_part && verdict == QUORUM_SAFE)
+        take_part(p);
+    buf_release(&why);
+}
+
+static void tell_exists(struct peers *p)
+{
+    struct quorum_view view = view_of(p);
+    bool exists = !quorum_may_initialize(&view);
+    free((void *)view.members);
+    log_exists_elsewhere(p->c.log, exists);
+    if (p->told || !log_is_uninitialized(p->c.log)) return;
+    p->told = true;
+    logline(LOG_WARN, "log_uninitialized", "reason=\"all replicas are empty%s\"",
+            exists ? ", but the log exists: start those that hold it, or begin a new one as docs/operating.md tells"
+                   : "; run `aurora-scheduler log initialize` on each");
+}
+
+static void on_look(uv_timer_t *t)
+{
+    reconsider(t->data);
+}
+
+/* For who is still silent, and for the own vote. */
+static void look_again(struct peers *p)
+{
+    uint64_t now = uv_now(p->c.loop), at = settled_at(p);
+    uv_timer_stop(&p->look);
+    if (at > now && at != UINT64_MAX)
+        uv_timer_start(&p->look, on_look, at - now, 0);
+    else if (p->takes_part && !log_quorum_record(p->c.log)->n_seen)
+        uv_timer_start(&p->look, on_look, PEERS_LOOK_MS, 0);
+}
+
+static void reconsider(struct peers *p)
+{
+    if (p->closing || p->failed) return;
+    get_on(p);
+    if (p->failed) return;
+    tell_exists(p);
+    see(p);
+    record_lead(p);
+    look_again(p);
+    changed(p);
+}
+
+/* ---- the group's record ---- */
+
+static void on_record_written(int err, void *arg)
+{
+    struct peers *p = arg;
+    p->writing = false;
+    if (err == ERR_REFUSED) {
+        fail(p, "no permission to write the group's quorum record");
+    } else if (err == 0 && !p->recorded) {
+        p->recorded = true;
+        p->c.on_recorded(p->c.arg);
+    }
+}
+
+/* Says that we lead, and later whom we see. What fails is tried again with the next thing that is told of the znode. */
+static void record_lead(struct peers *p)
+{
+    uint64_t v[QUORUM_SEEN_MAX];
+    const struct quorum_record *own = log_quorum_record(p->c.log);
+    struct quorum_record next = p->znode;
+    if (!p->leads || !p->has_znode || p->writing) return;
+    if (p->recorded && p->znode.replica != own->replica) return; /* another one does, by now */
+    next.size = own->size;
+    next.replica = own->replica;
+    (void)quorum_see(&next, v, voters(p, v));
+    if (p->recorded && quorum_record_eq(&next, &p->znode)) return;
+    if (p->znode.size && p->znode.size != own->size)
+        fail(p, "the quorum size in ZooKeeper has been changed");
+    else
+        p->writing = quorumnode_write(p->node, &next, on_record_written, p) == 0;
+}
+
+void peers_lead(struct peers *p)
+{
+    assert(p->c.zk);
+    assert(p->c.on_recorded);
+    assert(!p->leads);
+    p->leads = true;
+    record_lead(p);
+}
+
+static void on_record(const struct quorum_record *r, void *arg)
+{
+    struct peers *p = arg;
+    p->znode = *r;
+    p->has_znode = true;
+    logline(LOG_INFO, "log_quorum_record", "path=%s quorum=%u leader=%016llx seen=%u", p->c.group_path, r->size,
+            (unsigned long long)r->replica, r->n_seen);
+    reconsider(p);
 }
 
 /* ---- the whole ---- */
 
-static void on_group_failed(const char *why, void *arg)
+static void fail(struct peers *p, const char *why)
 {
-    struct peers *p = arg;
+    if (p->failed) return;
+    p->failed = true;
     logline(LOG_ERROR, "log_group_failed", "path=%s why=\"%s\"", p->c.group_path, why);
     if (p->c.on_failed) p->c.on_failed(why, p->c.arg);
+}
+
+static void on_group_failed(const char *why, void *arg)
+{
+    fail(arg, why);
 }
 
 static void stats_init(struct peers *p)
@@ -353,21 +543,43 @@ static int spawn(struct peers *p)
     return err;
 }
 
-static int join(struct peers *p)
+/* Registering waits. */
+static int watch_group(struct peers *p)
 {
-    char own[UPID_TEXT_MAX];
-    struct zk_group_config c = { .session = p->c.zk,
-                                 .path = p->c.group_path,
-                                 .join_data = str_c(upid_text(lp_self(p->replica), own)),
-                                 .on_members = on_members,
-                                 .on_failed = on_group_failed,
-                                 .arg = p };
-    return p->c.zk ? zk_group_new(&c, &p->group) : 0;
+    struct zk_group_config c = {
+        .session = p->c.zk, .path = p->c.group_path, .on_members = on_members, .on_failed = on_group_failed, .arg = p
+    };
+    p->listed = p->joins = p->registered = false;
+    return zk_group_new(&c, &p->group);
+}
+
+/* What is registered next is judged anew: others may have taken our place. */
+static void on_session(enum zk_event ev, void *arg)
+{
+    struct peers *p = arg;
+    if (ev != ZK_LOST || p->closing) return;
+    p->has_znode = false;
+    zk_group_free(p->group);
+    int err = watch_group(p);
+    assert(!err);
+}
+
+static int open_group(struct peers *p)
+{
+    struct quorumnode_config c = {
+        .session = p->c.zk, .path = p->c.group_path, .on_record = on_record, .on_failed = on_group_failed, .arg = p
+    };
+    if (!p->c.zk) return 0;
+    p->listener = zk_listen(p->c.zk, on_session, p);
+    int err = watch_group(p);
+    return err ? err : quorumnode_new(&c, &p->node);
 }
 
 static void leave(struct peers *p)
 {
-    if (p->group) zk_group_free(p->group);
+    quorumnode_free(p->node);
+    zk_group_free(p->group);
+    zk_unlisten(p->listener);
     while (p->oldest) pop_request(p);
     lp_terminate(p->replica);
     lp_terminate(p->network);
@@ -387,10 +599,11 @@ int peers_new(const struct peers_config *c, struct peers **ret)
         return err;
     }
     p->c.group_path = xstrdup(c->group_path ? c->group_path : "");
-    p->own = (struct quorum_record){ .replica = log_replica_id(c->log), .size = c->quorum };
+    assert(log_quorum_record(c->log)->size == c->quorum);
+    p->takes_part = !c->zk;
     stats_init(p);
     log_set_sender(c->log, send_message, p);
-    err = join(p);
+    err = open_group(p);
     if (err) {
         leave(p);
         free((void *)p->c.group_path);
@@ -398,7 +611,8 @@ int peers_new(const struct peers_config *c, struct peers **ret)
         return err;
     }
     uv_timer_init(c->loop, &p->expiry);
-    p->expiry.data = p;
+    uv_timer_init(c->loop, &p->look);
+    p->expiry.data = p->look.data = p;
     *ret = p;
     return 0;
 }
@@ -406,6 +620,7 @@ int peers_new(const struct peers_config *c, struct peers **ret)
 static void on_closed(uv_handle_t *h)
 {
     struct peers *p = h->data;
+    if (--p->handles) return;
     void (*cb)(void *arg) = p->close_cb;
     void *arg = p->close_arg;
     free(p->v);
@@ -421,5 +636,7 @@ void peers_close(struct peers *p, void (*cb)(void *arg), void *arg)
     p->close_cb = cb;
     p->close_arg = arg;
     leave(p);
+    p->handles = 2;
     uv_close((uv_handle_t *)&p->expiry, on_closed);
+    uv_close((uv_handle_t *)&p->look, on_closed);
 }

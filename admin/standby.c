@@ -13,12 +13,12 @@ static void on_wait_timeout(uv_timer_t *t)
 static bool quorum_is_safe(struct app *a)
 {
     struct buf why = { 0 };
-    enum quorum_verdict before = a->verdict;
     a->verdict = a->peers ? peers_judge(a->peers, &why) : QUORUM_SAFE;
     if (a->verdict == QUORUM_REFUSED)
         app_stop(a, 1, buf_cstr(&why));
-    else if (a->verdict == QUORUM_WAITS && before != QUORUM_WAITS)
+    else if (a->verdict == QUORUM_WAITS && why.len && !a->waits_told)
         logline(LOG_WARN, "quorum_waits", "reason=\"%s\"", buf_cstr(&why));
+    a->waits_told = a->verdict == QUORUM_WAITS && why.len;
     buf_release(&why);
     return a->verdict == QUORUM_SAFE;
 }
@@ -55,6 +55,22 @@ static void on_peers_changed(void *arg)
     }
 }
 
+void standby_replayed(void *app)
+{
+    struct app *a = app;
+    if (a->stopping) return;
+    if (a->peers)
+        peers_lead(a->peers);
+    else
+        app_ready(a);
+}
+
+static void on_recorded(void *arg)
+{
+    struct app *a = arg;
+    if (!a->stopping) app_ready(a);
+}
+
 static void on_peers_failed(const char *why, void *arg)
 {
     app_stop(arg, 1, why);
@@ -89,6 +105,7 @@ static int open_peers(struct app *a, struct buf *err)
                               .quorum = (unsigned)flag_int(a->flags, FLAG_native_log_quorum_size),
                               .stats = a->stats,
                               .on_changed = on_peers_changed,
+                              .on_recorded = on_recorded,
                               .on_failed = on_peers_failed,
                               .arg = a };
     int rv = peers_new(&c, &a->peers);

@@ -134,10 +134,16 @@ static bool dirty(const struct batch *b)
 
 static void add_metadata(struct local *l)
 {
+    const struct quorum_record *r = l->c.record;
+    struct storage_metadata *m = &l->batch.metadata;
     l->batch.store_metadata = true;
-    l->batch.metadata = (struct storage_metadata){
-        .status = l->c.replica->status, .promised = l->c.replica->promised, .quorum = l->c.quorum, .id = l->c.id
-    };
+    *m = (struct storage_metadata){ .status = l->c.replica->status,
+                                    .promised = l->c.replica->promised,
+                                    .quorum = r->size,
+                                    .id = (uint32_t)r->replica,
+                                    .closed = l->closing,
+                                    .n_seen = r->n_seen };
+    memcpy(m->seen, r->seen, r->n_seen * sizeof(*m->seen));
 }
 
 static void add_action(struct batch *b, const struct action *a)
@@ -414,4 +420,5 @@ void local_close(struct local *l, void (*cb)(void *arg), void *arg)
     l->closing = true;
     l->close_cb = cb;
     l->close_arg = arg;
+    if (!l->failed) add_metadata(l);
 }

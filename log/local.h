@@ -29,11 +29,10 @@ struct local_origin {
 
 struct local_config {
     uv_loop_t *loop;
-    struct storage *storage; /* outlives it */
-    struct replica *replica; /* restored; the local's to change */
-    unsigned quorum;         /* kept with the metadata, as is */
-    uint32_t id;             /* the replica's */
-    struct stats *stats;     /* may be NULL */
+    struct storage *storage;            /* outlives it */
+    struct replica *replica;            /* restored; the local's to change */
+    const struct quorum_record *record; /* kept with the metadata, as it is at the time */
+    struct stats *stats;                /* may be NULL */
     /* The answer is durable; bytes are good during the call. */
     void (*on_answer)(const struct local_origin *o, const struct message *answer, void *arg);
     /* The replica in memory has changed: coordinators may get on. Called from local_pump(). */
@@ -65,7 +64,8 @@ struct local_records {
 void local_read(struct local *l, uint64_t from, uint64_t to,
                 void (*cb)(int err, const struct local_records *r, void *arg), void *arg);
 
-/* Stores what waits, drops what is queued, then cb. A read that has not begun gets ERR_CLOSED. */
+/* Stores what waits and that it was closed in order, drops what is queued, then cb. A read that has not begun gets
+ * ERR_CLOSED. */
 void local_close(struct local *l, void (*cb)(void *arg), void *arg);
 
 #endif

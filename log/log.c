@@ -33,7 +33,7 @@ struct log {
     struct log_config c;
     struct storage *storage;
     struct replica replica;
-    uint32_t id;
+    struct quorum_record record; /* kept with the metadata */
     struct coordinator coordinator;
     struct recover recover;
     struct catchup catchup;
@@ -414,14 +414,21 @@ static int check_quorum(const struct log_config *c, const struct storage_metadat
         buf_addf(
             err_text,
             "log folder %s belongs to a log with quorum size %u, but -native_log_quorum_size is %u: all schedulers "
-            "must use the same size, or acknowledged changes can be lost; set it to %u",
+            "must use the same size, or acknowledged changes can be lost; set it to %u, or change the size on purpose "
+            "with `aurora-scheduler log set-quorum` (docs/operating.md)",
             c->path, m->quorum, c->quorum, m->quorum);
     return ERR_INVALID;
 }
 
+/* It is open from now on. */
 static int store_first_metadata(struct log *l, struct buf *err_text)
 {
-    struct storage_metadata m = { l->replica.status, l->replica.promised, l->c.quorum, l->id };
+    struct storage_metadata m = { .status = l->replica.status,
+                                  .promised = l->replica.promised,
+                                  .quorum = l->record.size,
+                                  .id = (uint32_t)l->record.replica,
+                                  .n_seen = l->record.n_seen };
+    memcpy(m.seen, l->record.seen, m.n_seen * sizeof(*m.seen));
     int err = storage_write(l->storage, &(struct storage_batch){ .metadata = &m });
     if (err && err_text) buf_addf(err_text, "log folder %s: %s", l->c.path, storage_error(l->storage));
     return err;
@@ -435,7 +442,7 @@ static uint32_t new_id(const struct log *l)
 
 static int restore(struct log *l, struct buf *err_text)
 {
-    struct storage_metadata m = { REPLICA_EMPTY, 0, 0, 0 };
+    struct storage_metadata m = { .status = REPLICA_EMPTY };
     bool stored = storage_metadata(l->storage, &m);
     int err = check_quorum(&l->c, &m, err_text);
     if (err) return err;
@@ -444,8 +451,9 @@ static int restore(struct log *l, struct buf *err_text)
     if (err) return err;
     bool initialize = l->c.initialize && m.status == REPLICA_EMPTY && l->replica.end == 0;
     if (initialize) l->replica.status = REPLICA_VOTING;
-    l->id = m.id ? m.id : new_id(l);
-    return initialize || !stored || !m.id ? store_first_metadata(l, err_text) : 0;
+    l->record = (struct quorum_record){ .replica = m.id ? m.id : new_id(l), .size = l->c.quorum, .n_seen = m.n_seen };
+    memcpy(l->record.seen, m.seen, m.n_seen * sizeof(*m.seen));
+    return initialize || !stored || !m.id || m.closed ? store_first_metadata(l, err_text) : 0;
 }
 
 static void timing_init(struct timing *t, struct stats *s, const char *what)
@@ -479,8 +487,7 @@ static void start_roles(struct log *l)
     struct local_config local = { .loop = c->loop,
                                   .storage = l->storage,
                                   .replica = &l->replica,
-                                  .quorum = c->quorum,
-                                  .id = l->id,
+                                  .record = &l->record,
                                   .stats = c->stats,
                                   .on_answer = on_answer,
                                   .on_changed = on_changed,
@@ -759,9 +766,22 @@ void log_set_sender(struct log *l,
     l->c.arg = arg;
 }
 
-uint64_t log_replica_id(const struct log *l)
+const struct quorum_record *log_quorum_record(const struct log *l)
 {
-    return l->id;
+    return &l->record;
+}
+
+void log_see_replicas(struct log *l, const uint64_t *replicas, unsigned n)
+{
+    /* While it recovers, the next metadata that are stored must be those of the recovery. */
+    if (l->recovering || l->failure || l->closing || !quorum_see(&l->record, replicas, n)) return;
+    local_store_metadata(l->local);
+    drive(l);
+}
+
+void log_exists_elsewhere(struct log *l, bool exists)
+{
+    l->recover.exists = exists;
 }
 
 bool log_votes(const struct log *l)

@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/stats.h"
 #include "core/str.h"
+#include "log/quorum.h"
 
 #include <uv.h>
 
@@ -65,11 +66,16 @@ void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
 /* What the last storage failure was, for people; "" if there was none. */
 const char *log_error(const struct log *l);
 
-/* Random, kept with the log: tells a replica that came back under another address from a new one. */
-uint64_t log_replica_id(const struct log *l);
+/* What is kept with the log: its quorum size, the random id of this replica (it tells one that came back under another
+ * address from a new one), and the replicas that have been seen. The log's. */
+const struct quorum_record *log_quorum_record(const struct log *l);
+/* Notes the replicas that are in the group now, for good. Nothing is noted before this replica votes. */
+void log_see_replicas(struct log *l, const uint64_t *replicas, unsigned n);
+/* Others hold this log, even if all that answer are EMPTY: an EMPTY replica begins no new one, as long as it is set. */
+void log_exists_elsewhere(struct log *l, bool exists);
 /* Whether this replica votes. One that does not recovers by itself once the peers are known; elections wait for it. */
 bool log_votes(const struct log *l);
-/* Nobody begins a new log by itself, and all replicas are empty: `aurora-scheduler log initialize` is needed. */
+/* All replicas are empty, and none begins a new log by itself: they may not, or the log exists elsewhere. */
 bool log_is_uninitialized(const struct log *l);
 
 /* ---- following another writer ---- */

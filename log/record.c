@@ -19,12 +19,18 @@ struct disk_metadata {
     uint32_t crc, status, quorum, id;
     uint64_t promised;
 };
-static_assert(sizeof(struct disk_metadata) == METADATA_BYTES, "a disk format without holes");
+static_assert(sizeof(struct disk_metadata) == METADATA_BYTES_MIN, "a disk format without holes");
+
+struct disk_seen { /* behind it; then the ids */
+    uint32_t closed, n;
+};
+static_assert(sizeof(struct disk_seen) == 8, "a disk format without holes");
 
 struct batch_head {
     uint64_t purge_below;
-    uint32_t n, has_metadata;
+    uint32_t n, metadata; /* bytes of the metadata; METADATA_OLD: METADATA_BYTES_MIN */
 };
+enum { METADATA_OLD = 1 };
 static_assert(sizeof(struct batch_head) == 16, "a disk format without holes");
 
 struct item_head { /* of each action of a batch; its record follows */
@@ -78,42 +84,69 @@ int record_decode(uint64_t position, const void *value, size_t n, struct action 
     return 0;
 }
 
-void metadata_encode(const struct storage_metadata *m, uint8_t value[METADATA_BYTES])
+size_t metadata_size(const struct storage_metadata *m)
+{
+    return sizeof(struct disk_metadata) + sizeof(struct disk_seen) + m->n_seen * sizeof(*m->seen);
+}
+
+void metadata_encode(const struct storage_metadata *m, uint8_t *value)
 {
     struct disk_metadata d = {
         .status = (uint32_t)m->status, .quorum = m->quorum, .id = m->id, .promised = m->promised
     };
-    d.crc = checksum(UINT64_MAX, (const uint8_t *)&d, sizeof(d));
+    struct disk_seen seen = { m->closed, m->n_seen };
+    assert(m->n_seen <= QUORUM_SEEN_MAX);
     memcpy(value, &d, sizeof(d));
+    memcpy(value + sizeof(d), &seen, sizeof(seen));
+    memcpy(value + sizeof(d) + sizeof(seen), m->seen, m->n_seen * sizeof(*m->seen));
+    d.crc = checksum(UINT64_MAX, value, metadata_size(m));
+    memcpy(value, &d.crc, sizeof(d.crc));
+}
+
+static int decode_seen(const uint8_t *value, size_t n, struct storage_metadata *m)
+{
+    struct disk_seen seen;
+    if (n < sizeof(seen)) return ERR_CORRUPT;
+    memcpy(&seen, value, sizeof(seen));
+    if (seen.closed > 1 || seen.n > QUORUM_SEEN_MAX) return ERR_CORRUPT;
+    if (n != sizeof(seen) + seen.n * sizeof(*m->seen)) return ERR_CORRUPT;
+    m->closed = seen.closed;
+    m->n_seen = seen.n;
+    memcpy(m->seen, value + sizeof(seen), seen.n * sizeof(*m->seen));
+    return 0;
 }
 
 int metadata_decode(const void *value, size_t n, struct storage_metadata *ret)
 {
     struct disk_metadata d;
-    if (n != sizeof(d)) return ERR_CORRUPT;
+    if (n < sizeof(d)) return ERR_CORRUPT;
     memcpy(&d, value, sizeof(d));
     if (d.crc != checksum(UINT64_MAX, value, n)) return ERR_CORRUPT;
     if (d.status < REPLICA_VOTING || d.status > REPLICA_EMPTY) return ERR_CORRUPT;
-    *ret = (struct storage_metadata){ (enum replica_status)d.status, d.promised, d.quorum, d.id };
-    return 0;
+    struct storage_metadata m = {
+        .status = (enum replica_status)d.status, .promised = d.promised, .quorum = d.quorum, .id = d.id
+    };
+    int err = n > sizeof(d) ? decode_seen((const uint8_t *)value + sizeof(d), n - sizeof(d), &m) : 0;
+    if (!err) *ret = m;
+    return err;
 }
 
 /* ---- batches ---- */
 
 size_t batch_size(const struct storage_batch *b)
 {
-    size_t n = sizeof(struct batch_head) + (b->metadata ? METADATA_BYTES : 0);
+    size_t n = sizeof(struct batch_head) + (b->metadata ? metadata_size(b->metadata) : 0);
     for (size_t i = 0; i < b->n; i++) n += sizeof(struct item_head) + record_size(&b->actions[i]);
     return n;
 }
 
 void batch_encode(const struct storage_batch *b, struct buf *out)
 {
-    struct batch_head h = { b->purge_below, (uint32_t)b->n, b->metadata != NULL };
+    struct batch_head h = { b->purge_below, (uint32_t)b->n, b->metadata ? (uint32_t)metadata_size(b->metadata) : 0 };
     buf_add(out, &h, sizeof(h));
     if (b->metadata) {
-        metadata_encode(b->metadata, buf_reserve(out, METADATA_BYTES));
-        buf_commit(out, METADATA_BYTES);
+        metadata_encode(b->metadata, buf_reserve(out, h.metadata));
+        buf_commit(out, h.metadata);
     }
     for (size_t i = 0; i < b->n; i++) {
         struct item_head item = { b->actions[i].position, record_size(&b->actions[i]) };
@@ -149,12 +182,14 @@ int batch_decode(const void *data, size_t n, struct arena *a, struct storage_bat
 {
     struct str left = { data, (uint32_t)n };
     struct batch_head h;
-    uint8_t bytes[METADATA_BYTES];
+    uint8_t bytes[METADATA_BYTES_MAX];
     struct storage_metadata *m = NULL;
     if (n > UINT32_MAX || take(&left, &h, sizeof(h))) return ERR_CORRUPT;
-    if (h.has_metadata) {
+    if (h.metadata == METADATA_OLD) h.metadata = METADATA_BYTES_MIN;
+    if (h.metadata) {
         m = ARENA_NEW(a, struct storage_metadata);
-        if (take(&left, bytes, sizeof(bytes)) || metadata_decode(bytes, sizeof(bytes), m)) return ERR_CORRUPT;
+        if (h.metadata > sizeof(bytes) || take(&left, bytes, h.metadata)) return ERR_CORRUPT;
+        if (metadata_decode(bytes, h.metadata, m)) return ERR_CORRUPT;
     }
     if (h.n > left.n / sizeof(struct item_head)) return ERR_CORRUPT;
     struct action *v = ARENA_ARRAY(a, struct action, h.n);

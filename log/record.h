@@ -12,8 +12,11 @@ void record_encode(const struct action *a, uint8_t *value);
 /* bytes are borrowed from value. ERR_CORRUPT. */
 int record_decode(uint64_t position, const void *value, size_t n, struct action *ret);
 
-enum { METADATA_BYTES = 24 };
-void metadata_encode(const struct storage_metadata *m, uint8_t value[METADATA_BYTES]);
+/* Folders of older versions have METADATA_BYTES_MIN: no replicas seen, not closed. */
+enum { METADATA_BYTES_MIN = 24, METADATA_BYTES_MAX = 24 + 8 + 8 * QUORUM_SEEN_MAX };
+size_t metadata_size(const struct storage_metadata *m);
+/* value has metadata_size() bytes. */
+void metadata_encode(const struct storage_metadata *m, uint8_t *value);
 int metadata_decode(const void *value, size_t n, struct storage_metadata *ret);
 
 /* A batch as one run of bytes. */

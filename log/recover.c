@@ -69,7 +69,8 @@ static bool initializes(const struct recover *r, enum replica_status *ret)
     const unsigned *n = r->survey.replicas;
     unsigned cluster = 2 * r->config.quorum - 1;
     if (!r->config.auto_initialize) return false;
-    if (r->local->status == REPLICA_EMPTY && n[REPLICA_EMPTY] + n[REPLICA_STARTING] >= cluster) {
+    /* Who is STARTING goes on: by then all others are at least that, and the first one to vote makes the log exist. */
+    if (r->local->status == REPLICA_EMPTY && !r->exists && n[REPLICA_EMPTY] + n[REPLICA_STARTING] >= cluster) {
         *ret = REPLICA_STARTING;
         return true;
     }
@@ -82,7 +83,7 @@ static bool initializes(const struct recover *r, enum replica_status *ret)
 
 bool recover_is_uninitialized(const struct recover *r)
 {
-    return !r->config.auto_initialize && r->survey.replicas[REPLICA_EMPTY] >= 2 * r->config.quorum - 1;
+    return (!r->config.auto_initialize || r->exists) && r->survey.replicas[REPLICA_EMPTY] >= 2 * r->config.quorum - 1;
 }
 
 /* ---- the survey ---- */

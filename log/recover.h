@@ -48,6 +48,7 @@ struct recover {
     struct recover_config config;
     const struct replica *local;
     struct rng rng;
+    bool exists; /* the user's: others hold the log, so that no new one is begun */
     enum recover_state state;
     struct survey survey;
     struct coordinator filler;
@@ -70,7 +71,7 @@ void recover_answer(struct recover *r, uint64_t request, unsigned member, const 
 void recover_advance(struct recover *r, uint64_t now_ms, struct recover_output *out);
 /* UINT64_MAX: nothing to do by time. */
 uint64_t recover_deadline(const struct recover *r);
-/* All of this cluster's replicas answered EMPTY, and nobody initialises the log automatically: for the operator. */
+/* All of this cluster's replicas answered EMPTY, and none begins a new log: for the operator. */
 bool recover_is_uninitialized(const struct recover *r);
 
 #endif

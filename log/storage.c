@@ -93,8 +93,8 @@ static MDB_val val(const void *p, size_t n)
 
 static int put_metadata(struct storage *s, MDB_txn *txn, const struct storage_metadata *m)
 {
-    uint8_t value[METADATA_BYTES];
-    MDB_val k = val("replica", 7), v = val(value, sizeof(value));
+    uint8_t value[METADATA_BYTES_MAX];
+    MDB_val k = val("replica", 7), v = val(value, metadata_size(m));
     metadata_encode(m, value);
     return mdb_put(txn, s->meta, &k, &v, 0);
 }

@@ -12,6 +12,7 @@
 #include "core/arena.h"
 #include "core/buf.h"
 #include "log/message.h"
+#include "log/quorum.h"
 
 /* LMDB's address space; the file grows only as far as it is used. */
 #define STORAGE_MAP_BYTES_DEFAULT ((uint64_t)64 << 30)
@@ -24,7 +25,10 @@ struct storage_metadata {
     enum replica_status status;
     uint64_t promised;
     uint32_t quorum;
-    uint32_t id; /* of the replica, random; 0: it has none yet */
+    uint32_t id;                    /* of the replica, random; 0: it has none yet */
+    bool closed;                    /* in order, after the last write: all that this replica has accepted is here */
+    uint64_t seen[QUORUM_SEEN_MAX]; /* as in struct quorum_record */
+    unsigned n_seen;
 };
 
 /* Opens the folder, which is made (its parents are not) if it is missing. map_bytes 0: the default.

@@ -287,6 +287,15 @@ int zk_group_new(const struct zk_group_config *c, struct zk_group **ret)
     return 0;
 }
 
+void zk_group_join(struct zk_group *g, struct str data)
+{
+    assert(!g->data);
+    assert(data.p);
+    g->data = xstrndup(data.p, data.n);
+    g->data_len = data.n;
+    if (zk_connected(g->cfg.session)) begin(g);
+}
+
 static void on_left(const struct zk_result *r, void *arg)
 {
     (void)r;

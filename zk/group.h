@@ -17,7 +17,7 @@ struct zk_member {
 struct zk_group_config {
     struct zk_session *session;
     const char *path;       /* made with its parents if missing */
-    struct str join_data;   /* unset: only watch */
+    struct str join_data;   /* unset: only watch, until zk_group_join() */
     const char *join_label; /* NULL: bare digits */
     /* All members in order of number, first and after each change. When the session is lost the last known members
      * stand, and the group is joined and read again with the next session. */
@@ -29,6 +29,8 @@ struct zk_group_config {
 
 /* Strings are copied. */
 int zk_group_new(const struct zk_group_config *c, struct zk_group **ret);
+/* A group that was only watched is joined now, and with each later session. data is copied. */
+void zk_group_join(struct zk_group *g, struct str data);
 /* Leaves: the own member is deleted if connected. No callback runs after the call. */
 void zk_group_free(struct zk_group *g);
 

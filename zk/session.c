@@ -574,6 +574,8 @@ static int err_of(int rc)
         return ERR_NOT_FOUND;
     case ZNODEEXISTS:
         return ERR_EXISTS;
+    case ZBADVERSION:
+        return ERR_REJECTED;
     case ZNOAUTH:
     case ZAUTHFAILED:
     case ZINVALIDACL:
@@ -665,7 +667,15 @@ static void on_data(int rc, const char *value, int n, const struct Stat *stat, c
     if (rc == ZOK) {
         res.data = n > 0 ? (struct str){ value, (uint32_t)n } : STR("");
         res.owner = stat->ephemeralOwner;
+        res.version = stat->version;
     }
+    finish((struct zk_request *)(uintptr_t)data, &res, rc);
+}
+
+static void on_stat(int rc, const struct Stat *stat, const void *data)
+{
+    struct zk_result res = { 0 };
+    if (rc == ZOK) res.version = stat->version;
     finish((struct zk_request *)(uintptr_t)data, &res, rc);
 }
 
@@ -744,6 +754,19 @@ int zk_delete(struct zk_session *z, const char *path, zk_cb cb, void *arg)
     full_path(z, path, &full);
     enter(z);
     int rc = zoo_adelete(z->zh, buf_cstr(&full), -1, on_void, r);
+    leave(z);
+    buf_release(&full);
+    return start(z, r, rc);
+}
+
+int zk_set(struct zk_session *z, const char *path, struct str data, int32_t version, zk_cb cb, void *arg)
+{
+    struct zk_request *r = request_new(z, cb, arg);
+    if (!r) return ERR_CLOSED;
+    struct buf full = { 0 };
+    full_path(z, path, &full);
+    enter(z);
+    int rc = zoo_aset(z->zh, buf_cstr(&full), data.p ? data.p : "", (int)data.n, version, on_stat, r);
     leave(z);
     buf_release(&full);
     return start(z, r, rc);

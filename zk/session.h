@@ -49,11 +49,12 @@ int64_t zk_session_id(const struct zk_session *z);          /* 0 before the firs
 uint32_t zk_session_timeout_ms(const struct zk_session *z); /* negotiated; before that, asked for */
 
 struct zk_result {
-    int err; /* 0, ERR_NOT_FOUND, ERR_EXISTS, ERR_REFUSED (no permission), ERR_IO, or ERR_CLOSED (connection or session
-              * lost, outcome unknown) */
+    int err; /* 0, ERR_NOT_FOUND, ERR_EXISTS, ERR_REJECTED (set: the data have another version by now), ERR_REFUSED (no
+              * permission), ERR_IO, or ERR_CLOSED (connection or session lost, outcome unknown) */
     struct str path;         /* create: the name that was made */
     struct str data;         /* get */
     int64_t owner;           /* get: session of an ephemeral, else 0 */
+    int32_t version;         /* get: of the data; set: the new one */
     const struct str *names; /* children, in no order */
     uint32_t n_names;
 };
@@ -66,6 +67,8 @@ int zk_create(struct zk_session *z, const char *path, struct str data, int flags
 int zk_delete(struct zk_session *z, const char *path, zk_cb cb, void *arg);
 int zk_get(struct zk_session *z, const char *path, zk_cb cb, void *arg);
 int zk_children(struct zk_session *z, const char *path, zk_cb cb, void *arg);
+/* Replaces the data, if they have this version (of zk_result). */
+int zk_set(struct zk_session *z, const char *path, struct str data, int32_t version, zk_cb cb, void *arg);
 /* Watching forms: `changed` runs at most once, with arg, when what was read changes; never after the session is lost.
  */
 int zk_get_watch(struct zk_session *z, const char *path, void (*changed)(void *arg), zk_cb cb, void *arg);

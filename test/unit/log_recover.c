@@ -415,6 +415,35 @@ static void a_new_cluster_needs_the_operator(void **state)
     rig_release(&g);
 }
 
+/* All three are empty, but others know that the log exists: its disks have been lost. */
+static void an_existing_log_is_not_begun_anew(void **state)
+{
+    (void)state;
+    struct rig g;
+    rig_init(&g, REPLICA_EMPTY, 3, true);
+    g.r.exists = true;
+    rig_start(&g);
+    answer(&g, 1, status_is(REPLICA_EMPTY, 0, 0));
+    answer(&g, 2, status_is(REPLICA_EMPTY, 0, 0));
+    assert_true(recover_is_uninitialized(&g.r));
+    assert_int_equal(g.replica.status, REPLICA_EMPTY);
+    rig_release(&g);
+}
+
+/* The first one that votes makes the log exist; the others are not stopped on their way. */
+static void who_has_started_goes_on(void **state)
+{
+    (void)state;
+    struct rig g;
+    rig_init(&g, REPLICA_STARTING, 3, true);
+    g.r.exists = true;
+    rig_start(&g);
+    answer(&g, 1, status_is(REPLICA_STARTING, 0, 0));
+    answer(&g, 2, status_is(REPLICA_VOTING, 0, 0));
+    assert_int_equal(g.replica.status, REPLICA_VOTING);
+    rig_release(&g);
+}
+
 static void alone_it_initialises_itself(void **state)
 {
     (void)state;
@@ -439,6 +468,8 @@ int main(void)
         cmocka_unit_test(waits_for_its_store),
         cmocka_unit_test(no_initialisation_beside_a_voter),
         cmocka_unit_test(a_new_cluster_needs_the_operator),
+        cmocka_unit_test(an_existing_log_is_not_begun_anew),
+        cmocka_unit_test(who_has_started_goes_on),
         cmocka_unit_test(alone_it_initialises_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

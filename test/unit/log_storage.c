@@ -5,6 +5,7 @@
 #include "core/err.h"
 #include "core/rng.h"
 #include "log/journal.h"
+#include "log/record.h"
 
 #include <fcntl.h>
 #include <lmdb.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -94,7 +96,13 @@ static void put(struct storage *s, struct model *m, uint64_t position, uint8_t f
     static uint8_t bytes[1 << 20];
     assert_true(n <= sizeof(bytes));
     struct action a = make_action(position, fill, n, bytes);
-    m->metadata = (struct storage_metadata){ REPLICA_VOTING, fill, 1, 77 };
+    m->metadata = (struct storage_metadata){ .status = REPLICA_VOTING,
+                                             .promised = fill,
+                                             .quorum = 1,
+                                             .id = 77,
+                                             .closed = fill & 1,
+                                             .n_seen = fill % (QUORUM_SEEN_MAX + 1) };
+    for (unsigned i = 0; i < m->metadata.n_seen; i++) m->metadata.seen[i] = UINT64_MAX - i;
     struct storage_batch b = { .metadata = &m->metadata, .actions = &a, .n = 1 };
     assert_int_equal(storage_write(s, &b), 0);
     m->has[position] = true;
@@ -126,6 +134,13 @@ static void compare(const struct action *a, void *arg)
     c->same = c->same && same_record(c->m, a);
 }
 
+static bool same_metadata(const struct storage_metadata *a, const struct storage_metadata *b)
+{
+    bool same = a->status == b->status && a->promised == b->promised && a->quorum == b->quorum && a->id == b->id;
+    if (!same || a->closed != b->closed || a->n_seen != b->n_seen) return false;
+    return memcmp(a->seen, b->seen, a->n_seen * sizeof(*a->seen)) == 0;
+}
+
 /* Whether what is stored is the model, or its restoring fails. */
 static bool equals(struct storage *s, const struct model *m, int *ret_err)
 {
@@ -134,8 +149,7 @@ static bool equals(struct storage *s, const struct model *m, int *ret_err)
     unsigned n = 0;
     for (int i = 0; i < MAX_RECORDS; i++) n += m->has[i];
     *ret_err = storage_restore(s, compare, &c, NULL);
-    return c.same && c.n == n && storage_metadata(s, &d) && d.promised == m->metadata.promised &&
-           d.quorum == m->metadata.quorum && d.status == m->metadata.status;
+    return c.same && c.n == n && storage_metadata(s, &d) && same_metadata(&d, &m->metadata);
 }
 
 static void assert_reopens_as(const char *path, const struct model *m)
@@ -285,7 +299,7 @@ static void a_full_map_says_so_and_loses_nothing(void **state)
     uint64_t p = 0;
     for (; p < MAX_RECORDS; p++) {
         struct action a = make_action(p, 5, sizeof(bytes), bytes);
-        struct storage_metadata meta = { REPLICA_VOTING, p, 1, 77 };
+        struct storage_metadata meta = { .status = REPLICA_VOTING, .promised = p, .quorum = 1, .id = 77 };
         err = storage_write(s, &(struct storage_batch){ .metadata = &meta, .actions = &a, .n = 1 });
         if (err) break;
         m.has[p] = true;
@@ -299,6 +313,35 @@ static void a_full_map_says_so_and_loses_nothing(void **state)
     storage_close(s);
     assert_int_equal(storage_open(folder, 1 << 20, &s, NULL), ERR_NOSPACE);
     assert_reopens_as(folder, &m);
+}
+
+/* As versions before the replicas seen have written it: alone, and in a batch. */
+static void metadata_of_older_versions(void **state)
+{
+    (void)state;
+    struct {
+        uint32_t crc, status, quorum, id;
+        uint64_t promised;
+    } old = { 0, REPLICA_VOTING, 2, 77, 5 };
+    struct {
+        uint64_t purge_below;
+        uint32_t n, has_metadata;
+        uint8_t metadata[METADATA_BYTES_MIN];
+    } batch = { 0, 0, 1, { 0 } };
+    const struct storage_metadata expected = { .status = REPLICA_VOTING, .promised = 5, .quorum = 2, .id = 77 };
+    struct storage_metadata got = { .n_seen = 3 };
+    struct storage_batch b;
+    struct arena a = { 0 };
+    uint64_t position = UINT64_MAX;
+    uLong crc = crc32_z(0, (const uint8_t *)&position, sizeof(position));
+    old.crc = (uint32_t)crc32_z(crc, (const uint8_t *)&old + sizeof(old.crc), sizeof(old) - sizeof(old.crc));
+    assert_int_equal(metadata_decode(&old, sizeof(old), &got), 0);
+    assert_true(same_metadata(&got, &expected));
+    assert_int_equal(metadata_decode(&old, sizeof(old) - 1, &got), ERR_CORRUPT);
+    memcpy(batch.metadata, &old, sizeof(old));
+    assert_int_equal(batch_decode(&batch, sizeof(batch), &a, &b), 0);
+    assert_true(same_metadata(b.metadata, &expected));
+    arena_release(&a);
 }
 
 static void copy_folder(void)
@@ -465,7 +508,7 @@ int main(void)
         WITH_FOLDER(an_interrupted_creation_begins_anew), WITH_FOLDER(a_full_map_says_so_and_loses_nothing),
         WITH_FOLDER(a_crash_after_any_commit_keeps_it),   WITH_FOLDER(damage_is_found),
         WITH_FOLDER(a_damaged_journal_is_found),          WITH_FOLDER(the_journal_goes_round),
-        WITH_FOLDER(a_shortened_file_is_found),
+        WITH_FOLDER(a_shortened_file_is_found),           cmocka_unit_test(metadata_of_older_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,6 +79,7 @@ struct answer {
     int done, err;
     char path[256], data[4096];
     int64_t owner;
+    int32_t version;
     uint32_t n_names;
 };
 
@@ -89,6 +90,7 @@ static void on_answer(const struct zk_result *r, void *arg)
     snprintf(a->path, sizeof a->path, "%.*s", STR_ARG(r->path));
     snprintf(a->data, sizeof a->data, "%.*s", STR_ARG(r->data));
     a->owner = r->owner;
+    a->version = r->version;
     a->n_names = r->n_names;
     a->done++;
 }
@@ -527,6 +529,31 @@ static void urls_are_taken_apart(void **state)
     assert_int_equal(zk_url_parse("10.0.0.1:5050", &u), ERR_MALFORMED);
 }
 
+static struct answer set(struct zk_session *z, const char *path, const char *data, int32_t version)
+{
+    struct answer a = { 0 };
+    assert_int_equal(zk_set(z, path, str_c(data), version, on_answer, &a), 0);
+    run_until(&a.done, 1);
+    return a;
+}
+
+static void data_are_replaced_by_version(void **state)
+{
+    (void)state;
+    struct zk_session *z = connected_session(), *rival = connected_session();
+    assert_int_equal(create(z, "/replaced", "", ZK_PERSISTENT).err, 0);
+    struct answer mine = get(z, "/replaced"), theirs = get(rival, "/replaced");
+    struct answer won = set(z, "/replaced", "mine", mine.version);
+    assert_int_equal(won.err, 0);
+    assert_int_equal(set(rival, "/replaced", "theirs", theirs.version).err, ERR_REJECTED);
+    struct answer now = get(rival, "/replaced");
+    assert_string_equal(now.data, "mine");
+    assert_int_equal(now.version, won.version);
+    assert_int_equal(set(z, "/nowhere", "", 0).err, ERR_NOT_FOUND);
+    close_session(z);
+    close_session(rival);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_short_outage_keeps_the_session),
         cmocka_unit_test(a_long_outage_loses_the_session_in_time),
         cmocka_unit_test(others_may_not_change_what_credentials_made),
+        cmocka_unit_test(data_are_replaced_by_version),
         cmocka_unit_test(bad_endpoints_are_refused),
         cmocka_unit_test(members_see_each_other_come_and_go),
         cmocka_unit_test(a_member_joins_again_when_its_node_is_deleted),
