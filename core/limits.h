@@ -60,6 +60,13 @@
 #define LIMIT_LOG_INFLATED_BYTES (1u << 30)
 #define LIMIT_LOG_QUEUE_BYTES (512u << 20)
 
+/* Backups. Bytes of one value of a file that is read (a task with its config, an update with its events); file names that
+ * are listed; backups that wait to be written; calls of the recovery methods that wait for each other. */
+#define LIMIT_BACKUP_VALUE_BYTES (80u << 20)
+#define LIMIT_BACKUP_NAMES 10000
+#define LIMIT_BACKUP_QUEUE 16
+#define LIMIT_RECOVERY_CALLS 64
+
 /* Work of one step of the scheduler; what is left is due at once in the next one, so that the loop stays free. (Placed
  * tasks: up to twice as many to fill the last offer's share.) */
 #define LIMIT_STEP_PLACED_TASKS 100

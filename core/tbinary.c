@@ -483,6 +483,16 @@ int tbinary_read(const void *data, size_t n, const struct tdesc *d, void *obj, s
     return 0;
 }
 
+int tbinary_skip(const void *data, size_t n, unsigned type, size_t *ret_used)
+{
+    struct in in = { data, (const uint8_t *)data + n, NULL, 0 };
+    if (!data) return ERR_TRUNCATED;
+    int rc = in_skip(&in, type);
+    if (rc) return rc;
+    *ret_used = n - in_left(&in);
+    return 0;
+}
+
 int tbinary_message_read(const void *data, size_t n, struct tmessage *ret, struct arena *a)
 {
     struct in in = { data, (const uint8_t *)data + n, a, 0 };

@@ -109,6 +109,8 @@ void *thrift_clone(const struct tdesc *d, const void *obj, struct arena *a);
  * ERR_TRUNCATED, ERR_TOO_BIG, ERR_TOO_DEEP. */
 int tbinary_write(struct buf *out, const struct tdesc *d, const void *obj);
 int tbinary_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, size_t *ret_used);
+/* How many bytes a value of that wire type takes at the beginning of the input, whatever it is. The readers' errors. */
+int tbinary_skip(const void *data, size_t n, unsigned type, size_t *ret_used);
 int tjson_write(struct buf *out, const struct tdesc *d, const void *obj);
 int tjson_read(const void *data, size_t n, const struct tdesc *d, void *obj, struct arena *a, size_t *ret_used);
 
