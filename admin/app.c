@@ -3,6 +3,8 @@
 #include "admin/exchange.h"
 #include "admin/logsink.h"
 #include "admin/procstats.h"
+#include "admin/recovery.h"
+#include "admin/snapshots.h"
 #include "core/err.h"
 #include "core/limits.h"
 #include "core/logline.h"
@@ -20,8 +22,6 @@
 #define STOP_TIMEOUT_MS 5000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
-/* A snapshot that comes while a command is half done waits this long. */
-#define BUSY_RETRY_MS 100
 /* Free memory that malloc may keep for the next burst, and how often it is looked at, in ticks of the statistics. */
 #define TRIM_FREE_BYTES (8u << 20)
 #define TRIM_TICKS 5
@@ -73,6 +73,7 @@ void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms
 static void on_sched_timer(uv_timer_t *t)
 {
     struct app *a = t->data;
+    if (a->frozen) return;
     struct sched_event ev = { .type = EV_TIMER };
     pipeline_step(a->pipeline, &ev);
 }
@@ -120,6 +121,8 @@ bool app_accepts_command(const struct app *a, const char **why)
 {
     if (!a->ready || a->stopping)
         *why = "Storage is not READY";
+    else if (a->frozen)
+        *why = "A backup is being restored";
     else if (!pipeline_has_room(a->pipeline) || stream_queued_bytes(a->stream) > LIMIT_PENDING_LOG_BYTES)
         *why = "Too many requests wait for the log";
     else
@@ -178,7 +181,7 @@ static void on_pass(uv_prepare_t *p)
 {
     struct app *a = p->data;
     if (!a->stopping) {
-        step_statuses(a);
+        if (!a->frozen) step_statuses(a);
         if (pipeline_releasable(a->pipeline)) pipeline_durable(a->pipeline, stream_durable(a->stream));
     }
     if (!a->stopping && pipeline_releasable(a->pipeline))
@@ -191,7 +194,7 @@ static void on_pass(uv_prepare_t *p)
 static void on_driver_event(const struct sched_event *ev, void *arg)
 {
     struct app *a = arg;
-    if (a->stopping) return;
+    if (a->stopping || a->frozen) return;
     if (ev->type == EV_STATUS) {
         gather_statuses(a, *ev);
         return;
@@ -301,24 +304,6 @@ static void on_failed(const char *why, void *arg)
     app_stop(arg, 1, why);
 }
 
-static void on_snapshot_written(int err, void *arg)
-{
-    (void)arg;
-    if (err != 0 && err != ERR_CLOSED) logline(LOG_WARN, "snapshot_failed", "reason=\"%s\"", err_str(err));
-}
-
-static void on_snapshot_timer(uv_timer_t *t)
-{
-    struct app *a = t->data;
-    if (sched_busy(a->sched)) { /* half of a job is no state to keep */
-        app_start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, BUSY_RETRY_MS,
-                        flag_ms(a->flags, FLAG_dlog_snapshot_interval));
-        return;
-    }
-    int rv = stream_snapshot(a->stream, sched_store(a->sched), on_snapshot_written, a);
-    if (rv != 0) on_snapshot_written(rv, a);
-}
-
 void app_ready(struct app *a)
 {
     const struct flags *f = a->flags;
@@ -338,8 +323,7 @@ void app_ready(struct app *a)
     }
     app_start_timer(a, TIMER_REGISTRATION, on_registration_timeout, flag_ms(f, FLAG_max_registration_delay), 0);
     app_start_timer(a, TIMER_LEADING, on_leading_timeout, flag_ms(f, FLAG_max_leading_duration), 0);
-    int64_t interval = flag_ms(f, FLAG_dlog_snapshot_interval);
-    app_start_timer(a, TIMER_SNAPSHOT, on_snapshot_timer, interval, interval);
+    snapshots_start(a);
 }
 
 static int open_storage(struct app *a, struct buf *err)
@@ -484,9 +468,11 @@ int app_start(struct app *a, uv_loop_t *loop, const struct flags *flags, struct 
     start_stats(a);
     start_scheduler(a);
     start_handles(a);
+    a->recovery = recovery_new(a);
     /* What is wrong with the ports shows before the log's folder is touched. */
     int rv = listen_http(a, err_text);
     if (rv == 0) rv = listen_libprocess(a, err_text);
+    if (rv == 0) rv = snapshots_open(a, err_text);
     if (rv != 0) return rv;
     app_enter(a, LIFECYCLE_PREPARING_STORAGE);
     rv = open_storage(a, err_text);
@@ -577,10 +563,11 @@ static void close_parts(uv_timer_t *t)
     struct app *a = t->data;
     uv_timer_start(t, end_at_once, STOP_TIMEOUT_MS, 0);
     /* libprocess, log, leadership, and one for this function. */
-    a->closing = 4 + (a->http != NULL) + (a->thrift != NULL) + (a->master != NULL);
+    a->closing = 4 + (a->http != NULL) + (a->thrift != NULL) + (a->master != NULL) + (a->backups != NULL);
     a->libprocess_users = 2;
     if (a->http) http_server_close(a->http, part_closed, a);
     if (a->thrift) http_server_close(a->thrift, part_closed, a);
+    if (a->backups) backups_close(a->backups, part_closed, a);
     if (a->master) master_close(a->master, part_closed, a); /* before the session that it may use */
     if (a->driver)
         driver_close(a->driver, true, on_driver_closed, a);
@@ -611,6 +598,7 @@ void app_free(struct app *a)
     uv_close((uv_handle_t *)&a->timers[TIMER_STOP], NULL);
     uv_run(a->loop, UV_RUN_DEFAULT);
     if (a->pipeline) pipeline_free(a->pipeline);
+    recovery_free(a->recovery);
     rpc_free_calls(a);
     statuses_release(&a->statuses);
     if (a->sched) sched_free(a->sched);

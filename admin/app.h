@@ -7,10 +7,12 @@
  *                log_open             elected             replayed, Mesos driver runs      registered
  *
  * app.c holds the life and the data path, standby.c the time until we lead, lead.h the election, master.h the search
- * for Mesos, listen.c the ports, http.c and endpoints*.c what is served on them. */
+ * for Mesos, snapshots.c and recovery.c snapshots and backups, listen.c the ports, http.c and endpoints*.c what is
+ * served on them. */
 #ifndef AURORA_ADMIN_APP_H
 #define AURORA_ADMIN_APP_H
 
+#include "admin/backups.h"
 #include "admin/lead.h"
 #include "admin/looplag.h"
 #include "admin/master.h"
@@ -46,6 +48,7 @@ enum app_timer {
     TIMER_SCHED,        /* sched_timeout() */
     TIMER_TICK,         /* statistics */
     TIMER_SNAPSHOT,     /* dlog_snapshot_interval */
+    TIMER_RECOVERY,     /* a call of the recovery methods has to wait */
     TIMER_REGISTRATION, /* max_registration_delay */
     TIMER_LEADING,      /* max_leading_duration */
     TIMER_WATCHDOG,     /* systemd's */
@@ -54,6 +57,7 @@ enum app_timer {
 };
 
 struct rpc_call;
+struct recovery;
 
 struct app {
     uv_loop_t *loop;
@@ -74,12 +78,15 @@ struct app {
     struct http_server *http;
     struct http_server *thrift; /* -thrift_port; NULL without */
     struct rpc_call *calls;     /* that wait for their answer */
+    struct backups *backups;    /* NULL: no -backup_dir */
+    struct recovery *recovery;
 
     enum lifecycle state;
     bool standing, elected;
     enum quorum_verdict verdict; /* the last one */
     bool waits_told;             /* that it waits, and for what */
     bool ready;                  /* storage is replayed: the scheduler may be stepped */
+    bool frozen;                 /* a backup goes to the log as the new state: nothing is stepped any more */
     bool stopping;               /* nothing is stepped or answered any more */
     int exit_status;
     bool registered;           /* has been at least once */

@@ -2,7 +2,10 @@
 #include "admin/endpoints.h"
 #include "admin/exchange.h"
 #include "admin/redirect.h"
+#include "admin/recovery.h"
 #include "admin/rpc.h"
+#include "admin/rpc_call.h"
+#include "admin/staged.h"
 #include "core/err.h"
 #include "core/limits.h"
 #include "core/logline.h"
@@ -97,12 +100,38 @@ static void note_answer(const struct rpc_call *call, const struct api_response *
             code, (long long)(nanos / 1000), STR_ARG(detail));
 }
 
+const struct rpc_request *rpc_call_request(const struct rpc_call *call)
+{
+    return &call->request;
+}
+
+struct api_response *rpc_call_response(const struct rpc_call *call, struct arena *a)
+{
+    struct api_response *r = ARENA_NEW(a, struct api_response);
+    *r = (struct api_response){ .has_response_code = true, .response_code = API_RESPONSE_CODE_OK, .has_details = true };
+    r->server_info = ARENA_NEW(a, struct api_server_info);
+    *r->server_info = server_info(call->app);
+    return r;
+}
+
+void rpc_call_encode(struct rpc_call *call, const struct api_response *response)
+{
+    struct exchange *x = &call->x;
+    rpc_write(&call->request, response, &x->answer);
+    x->gzipped =
+        x->gzip && x->answer.status == 200 && x->answer.body.len >= GZIP_MIN_BYTES && gzip_buf(&x->answer.body);
+}
+
+void rpc_call_send(struct rpc_call *call, const struct api_response *response)
+{
+    note_answer(call, response);
+    exchange_send(&call->x);
+}
+
 static void work_encode(struct exchange *x)
 {
     struct rpc_call *call = (struct rpc_call *)x;
-    rpc_write(&call->request, call->response, &x->answer);
-    x->gzipped =
-        x->gzip && x->answer.status == 200 && x->answer.body.len >= GZIP_MIN_BYTES && gzip_buf(&x->answer.body);
+    rpc_call_encode(call, call->response);
 }
 
 static void on_encoded(struct exchange *x)
@@ -132,24 +161,21 @@ void rpc_on_reply(struct app *a, uint64_t cookie, const struct api_response *res
 /* Not now: as the scheduler itself would say it. */
 static void answer_transient(struct rpc_call *call, const char *why)
 {
-    struct api_server_info info = server_info(call->app);
-    struct api_response_detail detail = { .message = str_c(why) };
-    struct api_response response = {
-        .has_response_code = true,
-        .response_code = API_RESPONSE_CODE_ERROR_TRANSIENT,
-        .server_info = &info,
-        .has_details = true,
-        .n_details = 1,
-        .details = &detail,
-    };
-    note_answer(call, &response);
-    rpc_write(&call->request, &response, &call->x.answer);
-    exchange_send(&call->x);
+    struct arena arena = { 0 };
+    struct api_response *response = rpc_call_response(call, &arena);
+    response_fail(response, &arena, API_RESPONSE_CODE_ERROR_TRANSIENT, why);
+    rpc_write(&call->request, response, &call->x.answer);
+    rpc_call_send(call, response);
+    arena_release(&arena);
 }
 
 static void step_call(struct rpc_call *call)
 {
     const char *why;
+    if (recovery_serves(call->request.name)) {
+        recovery_call(call->app->recovery, call);
+        return;
+    }
     if (!app_accepts_command(call->app, &why)) {
         answer_transient(call, why);
         return;

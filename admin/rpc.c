@@ -1,5 +1,6 @@
 #include "admin/rpc.h"
 
+#include "admin/recovery.h"
 #include "core/err.h"
 #include "core/jsonin.h"
 #include "core/limits.h"
@@ -32,7 +33,7 @@ static void write_method(const struct tmethod *m, struct buf *out)
     rpc_method_permission(m, &permission);
     buf_addf(out, "{\"name\":\"%s\",\"service\":\"%s\",\"writes\":%s,\"implemented\":%s,\"permission\":\"%s\",\"doc\":",
              m->name, m->service, rpc_method_writes(m) ? "true" : "false",
-             sched_serves(str_c(m->name)) ? "true" : "false", buf_cstr(&permission));
+             sched_serves(str_c(m->name)) || recovery_serves(str_c(m->name)) ? "true" : "false", buf_cstr(&permission));
     json_write_string(out, str_c(m->doc), JSON_PLAIN);
     buf_adds(out, ",\"arguments\":[");
     for (uint16_t i = 0; i < m->args->n_fields; i++) buf_addf(out, "%s\"%s\"", i ? "," : "", m->args->fields[i].name);
