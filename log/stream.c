@@ -29,13 +29,16 @@ struct pending {
     struct snapshot *snapshot;
 };
 
-/* A snapshot on its way. Encoded in the pool; if the stream is closed meanwhile it ends by itself. */
+/* A snapshot on its way. Encoded, and cut into frames with their checksum, in the pool; if the stream is closed
+ * meanwhile it ends by itself. */
 struct snapshot {
     uv_work_t work;
     struct stream *stream; /* NULL: closed */
     struct image *image;
+    size_t max_entry_bytes;
     bool encoded;
     struct buf entry;
+    struct entry_frames frames;
     int err;
     uint64_t started_ns, took_ns;
     void (*cb)(int err, void *arg);
@@ -273,23 +276,29 @@ static void append_record(struct stream *s)
     log_append(s->c.log, &c->req, c->record.data, c->record.len);
 }
 
+/* The entry takes no more. */
+static void seal(struct stream *s, struct pending *p)
+{
+    size_t before = p->t.bytes.len;
+    entry_transaction_end(&p->t);
+    p->sealed = true;
+    count_queued(s, before, p->t.bytes.len);
+}
+
 static void kick(struct stream *s)
 {
     struct pending *p = s->head;
     if (!s->ready || s->failed || s->closing || s->call || !p) return;
     if (p->kind == KIND_SNAPSHOT && !p->snapshot->encoded) return; /* what is behind must stay behind */
     if (s->held && p->kind == KIND_TRANSACTION && !p->sealed) return;
-    struct buf *entry = p->snapshot ? &p->snapshot->entry : &p->t.bytes;
-    if (p->kind == KIND_TRANSACTION && !p->sealed) {
-        size_t before = entry->len;
-        entry_transaction_end(&p->t);
-        p->sealed = true;
-        count_queued(s, before, entry->len);
-    }
+    if (p->kind == KIND_TRANSACTION && !p->sealed) seal(s, p);
     s->writing = true;
     s->record = 0;
     s->entry_started_ns = uv_hrtime();
-    entry_frames_init(&s->frames, entry->data, entry->len, s->c.max_entry_bytes);
+    if (p->kind == KIND_SNAPSHOT)
+        s->frames = p->snapshot->frames;
+    else
+        entry_frames_init(&s->frames, p->t.bytes.data, p->t.bytes.len, s->c.max_entry_bytes);
     append_record(s);
 }
 
@@ -381,10 +390,7 @@ static int add_group(struct stream *s, struct pending *p, const struct api_op *o
     bool too_much = !s->held && (err == ERR_TOO_BIG || p->t.bytes.len + TRANSACTION_OVERHEAD > s->c.max_entry_bytes);
     if (err || (too_much && n_before)) entry_transaction_rewind(&p->t, before, n_before);
     if (too_much && n_before) {
-        size_t whole = p->t.bytes.len;
-        entry_transaction_end(&p->t);
-        p->sealed = true;
-        count_queued(s, whole, p->t.bytes.len);
+        seal(s, p);
         return add_group(s, open_transaction(s), ops, n);
     }
     count_queued(s, before, p->t.bytes.len);
@@ -430,6 +436,7 @@ static void encode_in_pool(uv_work_t *w)
     struct snapshot *n = w->data;
     uint64_t start = uv_hrtime();
     n->err = entry_snapshot(&n->image->rest, n->image->tasks, n->image->n, &n->entry);
+    if (!n->err) entry_frames_init(&n->frames, n->entry.data, n->entry.len, n->max_entry_bytes);
     n->took_ns = uv_hrtime() - start;
 }
 
@@ -463,6 +470,7 @@ int stream_snapshot_image(struct stream *s, struct image *image, void (*cb)(int 
     struct snapshot *n = xcalloc(1, sizeof(*n));
     n->stream = s;
     n->image = image_ref(image);
+    n->max_entry_bytes = s->c.max_entry_bytes;
     n->cb = cb;
     n->arg = arg;
     n->started_ns = uv_hrtime();
