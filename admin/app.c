@@ -278,10 +278,10 @@ static int start_driver(struct app *a)
 
 /* ---------------- storage ---------------- */
 
-static int on_snapshot(const struct api_snapshot *snap, void *arg)
+static struct store *on_snapshot(struct store *state, void *arg)
 {
     struct app *a = arg;
-    return sched_apply_snapshot(a->sched, snap);
+    return sched_replace_store(a->sched, state);
 }
 
 static int on_op(const struct api_op *op, void *arg)

@@ -158,5 +158,6 @@ void image_unref(struct image *i)
     hand_down(e);
     free(e->tasks);
     arena_release(&e->arena);
+    if (e->store->freed && !e->store->images) store_free(e->store);
     free(e);
 }

@@ -18,7 +18,7 @@ struct image {
     uint32_t n;
 };
 
-/* With one reference. All images of a store must have been given back before store_free(). */
+/* With one reference. */
 struct image *image_take(const struct store *s, int64_t timestamp_ms);
 /* One reference more; returns i. */
 struct image *image_ref(struct image *i);

@@ -111,10 +111,13 @@ int sched_apply(struct sched *s, const struct api_op *op)
     return store_apply(s->store, op);
 }
 
-int sched_apply_snapshot(struct sched *s, const struct api_snapshot *snap)
+struct store *sched_replace_store(struct sched *s, struct store *state)
 {
     assert(!s->leading);
-    return store_apply_snapshot(s->store, snap);
+    struct store *old = s->store;
+    store_inherit(state, old);
+    s->store = state;
+    return old;
 }
 
 /* ---------------- events ---------------- */

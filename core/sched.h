@@ -224,8 +224,9 @@ void sched_free(struct sched *s);
 /* Applies one op of the log: the only way in which durable state changes; sched_step() uses it too.
  * ERR_INVALID, with nothing changed, for an op that breaks an invariant (reference: storage §4, §6) or is unknown. */
 int sched_apply(struct sched *s, const struct api_op *op);
-/* A snapshot of the log: state is reset (the framework id excepted), then it is applied. */
-int sched_apply_snapshot(struct sched *s, const struct api_snapshot *snap);
+/* A snapshot of the log, as a store: it takes the place of the present one, which is the caller's from here on. Only
+ * the framework id stays where the snapshot has none. */
+struct store *sched_replace_store(struct sched *s, struct store *state);
 
 /* `update` is zeroed or released; it gets the step's result. */
 void sched_step(struct sched *s, const struct sched_event *ev, struct sched_update *update);

@@ -128,7 +128,7 @@ struct sched_counters {
 };
 
 struct status_gauge {
-    const struct store *store;
+    struct store *const *store; /* it may be replaced */
     enum api_schedule_status status;
 };
 

@@ -9,7 +9,7 @@
 static int64_t status_count(void *arg)
 {
     const struct status_gauge *g = arg;
-    return store_status_count(g->store, g->status);
+    return store_status_count(*g->store, g->status);
 }
 
 static int64_t offer_count(void *arg)
@@ -24,7 +24,7 @@ static void gauges_init(struct sched *s)
     for (uint32_t i = 0; i < e->n; i++) {
         enum api_schedule_status status = (enum api_schedule_status)e->values[i];
         assert((unsigned)status < TASK_STATES);
-        s->gauges[status] = (struct status_gauge){ s->store, status };
+        s->gauges[status] = (struct status_gauge){ &s->store, status };
         char name[64];
         snprintf(name, sizeof name, "task_store_%s", e->names[i]);
         stats_gauge(s->stats, name, status_count, &s->gauges[status]);

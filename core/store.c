@@ -24,12 +24,18 @@ void store_free(struct store *s)
 {
     if (!s) return;
     store_reset(s);
+    s->freed = true;
+    if (s->images) return; /* the last one calls again */
     assert(!s->strings.table);
     assert(!s->configs.by_value);
-    assert(!s->images);
     free((char *)s->framework_id.p);
     free(s->versions);
     free(s);
+}
+
+bool store_is_shown(const struct store *s)
+{
+    return s->images;
 }
 
 /* ---------------- ops ---------------- */
@@ -41,6 +47,12 @@ static int save_framework_id(struct store *s, const struct api_save_framework_id
     free((char *)s->framework_id.p);
     s->framework_id = (struct str){ copy, op->id.n };
     return 0;
+}
+
+void store_inherit(struct store *s, const struct store *from)
+{
+    if (!s->framework_id.p && from->framework_id.p)
+        (void)save_framework_id(s, &(struct api_save_framework_id){ .id = from->framework_id });
 }
 
 static int save_cron_job(struct store *s, const struct api_save_cron_job *op)

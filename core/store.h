@@ -53,13 +53,17 @@ void task_unref(const struct task *t);
 void task_to_api(const struct task *t, struct api_scheduled_task *out, struct arena *a);
 
 struct store *store_new(void);
-/* All pinned tasks must have been given back. */
+/* All pinned tasks must have been given back. What images show (core/image.h) goes with the last of them. */
 void store_free(struct store *s);
+/* Whether an image shows it. */
+bool store_is_shown(const struct store *s);
 
 /* Applies one op: see sched_apply(). The op is only read; it needs no storage form. */
 int store_apply(struct store *s, const struct api_op *op);
 /* Drops all but the framework id, which is what a snapshot in the log does first. */
 void store_reset(struct store *s);
+/* What store_reset() leaves alone comes from another store, unless s has its own. */
+void store_inherit(struct store *s, const struct store *from);
 /* store_reset(), then the snapshot's contents as ops. On failure (ERR_INVALID) the store is to be thrown away. */
 int store_apply_snapshot(struct store *s, const struct api_snapshot *snap);
 

@@ -68,6 +68,7 @@ struct store {
     const struct task **versions;
     uint32_t n_versions, cap_versions;
     struct image_entry *images; /* the newest; NULL: there is none */
+    bool freed;                 /* but images still show it */
     struct job_entry *jobs;
     struct role_entry *roles;
     struct index_list by_status[TASK_STATES];

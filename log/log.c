@@ -684,7 +684,7 @@ static void on_records(int err, const struct local_records *r, void *arg)
     if (l->closing || !l->read_req) return;
     l->read_from = err ? l->read_from : r->next;
     if (err || l->read_from > l->read_to)
-        read_over(l, err);
+        read_over(l, err < 0 ? err : 0);
     else
         read_on(l);
 }

@@ -5,6 +5,7 @@
 #include "core/logline.h"
 #include "log/entry.h"
 #include "log/log.h"
+#include "log/replay.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -71,11 +72,11 @@ struct stream {
     bool snapshotting;
 
     bool following, elected;
-    uint64_t next; /* the first position that has not been applied */
-    uint64_t last; /* elected: where replay ends */
+    uint64_t next;    /* the first position that has not been read */
+    uint64_t applied; /* the first that has not been applied, as far as is known */
+    uint64_t last;    /* elected: where replay ends */
     uv_timer_t follow;
-    uint64_t bad_frames, deflated; /* of the reader, counted already */
-    struct entry_reader reader;
+    struct replay *replay;
     struct buf why; /* why replay failed */
 
     uv_check_t check; /* writing begins at the end of a loop pass, with all that the pass has queued */
@@ -85,8 +86,7 @@ struct stream {
     void *close_arg;
 
     struct {
-        struct stat *bytes_written, *entries_written, *bytes_read, *entries_read, *deflated, *bad_frames, *snapshots,
-            *unsnapshotted, *queued, *lag;
+        struct stat *bytes_written, *entries_written, *snapshots, *unsnapshotted, *queued, *lag;
         struct stat_timer *append, *deflate, *snapshot, *persist, *truncate;
     } st;
 };
@@ -109,10 +109,6 @@ static void stats_init(struct stream *s)
     if (!st) return;
     s->st.bytes_written = stats_int(st, "scheduler_log_bytes_written");
     s->st.entries_written = stats_int(st, "scheduler_log_entries_written");
-    s->st.bytes_read = stats_int(st, "scheduler_log_bytes_read");
-    s->st.entries_read = stats_int(st, "scheduler_log_entries_read");
-    s->st.deflated = stats_int(st, "scheduler_log_deflated_entries_read");
-    s->st.bad_frames = stats_int(st, "scheduler_log_bad_frames_read");
     s->st.snapshots = stats_int(st, "scheduler_log_snapshots");
     s->st.unsnapshotted = stats_int(st, "scheduler_log_un_snapshotted_transactions");
     s->st.queued = stats_int(st, "log_stream_queued_bytes");
@@ -122,6 +118,20 @@ static void stats_init(struct stream *s)
     s->st.snapshot = stats_timer(st, "scheduler_log_snapshot", "nanos");
     s->st.persist = stats_timer(st, "scheduler_log_snapshot_persist", "nanos");
     s->st.truncate = stats_timer(st, "scheduler_log_native_truncate_before", "nanos");
+}
+
+static void on_applied(int err, const char *why, void *arg);
+
+static struct store *on_snapshot(struct store *state, void *arg)
+{
+    struct stream *s = arg;
+    return s->c.on_snapshot(state, s->c.arg);
+}
+
+static int on_op(const struct api_op *op, void *arg)
+{
+    struct stream *s = arg;
+    return s->c.on_op(op, s->c.arg);
 }
 
 static void on_check(uv_check_t *h)
@@ -157,6 +167,13 @@ int stream_new(const struct stream_config *c, struct stream **ret)
     uv_timer_init(c->loop, &s->follow);
     s->check.data = s->idle.data = s->follow.data = s;
     stats_init(s);
+    struct replay_config rc = { .loop = c->loop,
+                                .stats = c->stats,
+                                .on_snapshot = on_snapshot,
+                                .on_op = on_op,
+                                .on_applied = on_applied,
+                                .arg = s };
+    s->replay = replay_new(&rc);
     *ret = s;
     return 0;
 }
@@ -494,47 +511,6 @@ int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int 
 
 /* ---- replay ---- */
 
-static int replay_transaction(struct stream *s, const struct api_transaction *t)
-{
-    int err = 0;
-    for (uint32_t i = 0; i < t->n_ops && !err; i++) err = s->c.on_op(&t->ops[i], s->c.arg);
-    if (err) buf_addf(&s->why, "an operation cannot be applied: %s", err_str(err));
-    return err;
-}
-
-static int replay_entry(struct stream *s, const struct api_log_entry *e)
-{
-    add(s->st.entries_read, 1);
-    if (e->transaction) return replay_transaction(s, e->transaction);
-    if (!e->snapshot) return 0;
-    int err = s->c.on_snapshot(e->snapshot, s->c.arg);
-    if (err) buf_addf(&s->why, "a snapshot cannot be applied: %s", err_str(err));
-    return err;
-}
-
-static int on_entry(uint64_t position, const void *bytes, size_t n, void *arg)
-{
-    struct stream *s = ((struct call *)arg)->stream;
-    struct arena a = { 0 };
-    const struct api_log_entry *e;
-    if (!s) return ERR_CLOSED;
-    add(s->st.bytes_read, (int64_t)n);
-    int err = entry_reader_feed(&s->reader, bytes, n, &a, &e, &s->why);
-    if (!err && e) err = replay_entry(s, e);
-    arena_release(&a);
-    if (err) buf_addf(&s->why, ", at position %llu", (unsigned long long)position);
-    s->next = position + 1;
-    return err;
-}
-
-static void count_frames(struct stream *s)
-{
-    add(s->st.bad_frames, (int64_t)(s->reader.bad_frames - s->bad_frames));
-    add(s->st.deflated, (int64_t)(s->reader.deflated - s->deflated));
-    s->bad_frames = s->reader.bad_frames;
-    s->deflated = s->reader.deflated;
-}
-
 static void count_lag(struct stream *s)
 {
     if (s->st.lag) stat_set(s->st.lag, (int64_t)stream_lag(s));
@@ -542,11 +518,7 @@ static void count_lag(struct stream *s)
 
 static void replayed(struct stream *s)
 {
-    entry_reader_end(&s->reader);
-    count_frames(s);
-    if (s->reader.bad_frames || s->reader.orphans)
-        logline(LOG_WARN, "log_frames_dropped", "incomplete=%llu chunks_without_header=%llu",
-                (unsigned long long)s->reader.bad_frames, (unsigned long long)s->reader.orphans);
+    replay_end(s->replay);
     s->ready = true;
     s->following = false;
     count_lag(s);
@@ -556,10 +528,25 @@ static void replayed(struct stream *s)
 
 static void read_on(struct stream *s);
 
+static bool batch_full(const struct stream *s)
+{
+    return replay_gathered(s->replay) > REPLAY_BATCH_BYTES;
+}
+
+/* A full batch stops the read, which goes on behind it. */
+static int on_entry(uint64_t position, const void *bytes, size_t n, void *arg)
+{
+    struct stream *s = ((struct call *)arg)->stream;
+    if (!s) return ERR_CLOSED;
+    replay_add(s->replay, position, bytes, n);
+    s->next = position + 1;
+    return batch_full(s);
+}
+
 /* Truncated under the reader: what is left begins with a snapshot, which says it all. */
 static bool truncated_meanwhile(const struct stream *s, int err)
 {
-    return (err == ERR_NOT_FOUND || err == ERR_INVALID) && !s->why.len && s->next < log_begin(s->c.log);
+    return (err == ERR_NOT_FOUND || err == ERR_INVALID) && s->next < log_begin(s->c.log);
 }
 
 static void on_read(struct log_req *r, int err)
@@ -567,30 +554,48 @@ static void on_read(struct log_req *r, int err)
     uint64_t to = r->position;
     struct stream *s = call_end(r, NULL);
     if (!s) return;
-    count_frames(s);
     if (err && !truncated_meanwhile(s, err)) {
         fail(s, err, "replaying the log failed");
         return;
     }
-    if (!err && s->next <= to) s->next = to + 1;
+    if (!err && !batch_full(s) && s->next <= to) s->next = to + 1; /* what is left holds no entries */
     read_on(s);
 }
 
-/* Applies what is known and has not been applied. */
+static void on_applied(int err, const char *why, void *arg)
+{
+    struct stream *s = arg;
+    if (err) {
+        buf_adds(&s->why, why);
+        fail(s, err, "replaying the log failed");
+        return;
+    }
+    read_on(s);
+}
+
+static void read_up_to(struct stream *s, uint64_t last)
+{
+    struct call *c = call_in(s, &s->read, on_read);
+    c->req.position = last;
+    log_read(s->c.log, &c->req, s->next, last, on_entry, c);
+}
+
+/* Reads what is known and has not been read, and applies what has: one batch is read while another is applied. */
 static void read_on(struct stream *s)
 {
     uint64_t begin = log_begin(s->c.log);
     if (s->read || s->failed || s->closing) return;
+    if (!replay_busy(s->replay)) {
+        s->applied = s->next;
+        if (replay_gathered(s->replay)) replay_begin(s->replay);
+    }
     if (s->next < begin) s->next = begin;
     count_lag(s);
     uint64_t end = s->elected ? s->last + 1 : log_known(s->c.log, s->next);
-    if (s->next < end) {
-        struct call *c = call_in(s, &s->read, on_read);
-        c->req.position = end - 1;
-        log_read(s->c.log, &c->req, s->next, end - 1, on_entry, c);
-    } else if (s->elected) {
+    if (s->next < end && !replay_gathered(s->replay))
+        read_up_to(s, end - 1);
+    else if (s->next >= end && s->elected && !replay_busy(s->replay))
         replayed(s);
-    }
 }
 
 /* ---- following ---- */
@@ -620,8 +625,8 @@ void stream_follow(struct stream *s)
 uint64_t stream_lag(const struct stream *s)
 {
     uint64_t begin = log_begin(s->c.log), heard = log_heard(s->c.log);
-    uint64_t next = s->next > begin ? s->next : begin;
-    return s->ready || heard < next ? 0 : heard - next;
+    uint64_t first = s->applied > begin ? s->applied : begin;
+    return s->ready || heard < first ? 0 : heard - first;
 }
 
 /* ---- taking over ---- */
@@ -648,16 +653,20 @@ void stream_start(struct stream *s)
 
 /* ---- closing ---- */
 
-static void on_closed(uv_handle_t *h)
+static void on_part_closed(void *part)
 {
-    struct stream *s = h->data;
+    struct stream *s = part;
     if (--s->handles) return;
     void (*cb)(void *arg) = s->close_cb;
     void *arg = s->close_arg;
-    entry_reader_release(&s->reader);
     buf_release(&s->why);
     free(s);
     cb(arg);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    on_part_closed(h->data);
 }
 
 void stream_close(struct stream *s, void (*cb)(void *arg), void *arg)
@@ -670,7 +679,8 @@ void stream_close(struct stream *s, void (*cb)(void *arg), void *arg)
     if (s->read) s->read->stream = NULL;
     if (s->following) log_unfollow(s->c.log);
     drop_queue(s, ERR_CLOSED);
-    s->handles = 3;
+    s->handles = 4;
+    replay_close(s->replay, on_part_closed, s);
     uv_close((uv_handle_t *)&s->follow, on_closed);
     uv_close((uv_handle_t *)&s->check, on_closed);
     uv_close((uv_handle_t *)&s->idle, on_closed);

@@ -24,8 +24,10 @@ struct stream_config {
     int64_t (*now_ms)(void *arg);
     struct stats *stats; /* may be NULL */
 
-    /* Replay, in order, in slices between which the loop runs: a snapshot resets, then ops. Non-zero aborts it. */
-    int (*on_snapshot)(const struct api_snapshot *snap, void *arg);
+    /* Replay, in order, decoded in the pool and given in slices between which the loop runs. A snapshot is a whole new
+     * store, which is the callee's from then on: it gives back the one that it replaces, or `state`. Non-zero from
+     * on_op aborts the replay. */
+    struct store *(*on_snapshot)(struct store *state, void *arg);
     int (*on_op)(const struct api_op *op, void *arg);
     /* All entries have been replayed and this process is the log's writer. */
     void (*on_ready)(void *arg);

@@ -43,11 +43,10 @@ static int64_t wall_ms(void *arg)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int on_snapshot(const struct api_snapshot *s, void *arg)
+static struct store *on_snapshot(struct store *state, void *arg)
 {
-    (void)s;
     (void)arg;
-    return 0;
+    return state;
 }
 
 static int on_op(const struct api_op *op, void *arg)

@@ -287,7 +287,9 @@ void rig_fail_over(struct rig *r, int64_t pause_ms)
     struct stats *stats = stats_new();
     r->config.seed++; /* every process has its own: ids of forgotten tasks must not come again */
     struct sched *s = sched_new(&r->config, stats);
-    assert_int_equal(sched_apply_snapshot(s, &snap), 0);
+    struct store *state = store_new();
+    assert_int_equal(store_apply_snapshot(state, &snap), 0);
+    store_free(sched_replace_store(s, state));
     assert_int_equal(store_hash(sched_store(s)), hash);
     image_unref(image);
     arena_release(&a);

@@ -151,9 +151,12 @@ static int on_op(const struct api_op *op, void *arg)
     return store_apply(((struct writer *)arg)->store, op);
 }
 
-static int on_snapshot(const struct api_snapshot *snap, void *arg)
+static struct store *on_snapshot(struct store *state, void *arg)
 {
-    return store_apply_snapshot(((struct writer *)arg)->store, snap);
+    struct writer *w = arg;
+    struct store *old = w->store;
+    w->store = state;
+    return old;
 }
 
 int main(int argc, char **argv)

@@ -78,11 +78,14 @@ static int on_op(const struct api_op *op, void *arg)
     return store_apply(m->store, op);
 }
 
-static int on_snapshot(const struct api_snapshot *snap, void *arg)
+static struct store *on_snapshot(struct store *state, void *arg)
 {
     struct member *m = arg;
     m->snapshots++;
-    return store_apply_snapshot(m->store, snap);
+    struct store *old = m->store;
+    store_inherit(state, old);
+    m->store = state;
+    return old;
 }
 
 static void on_ready(void *arg)

@@ -1,5 +1,6 @@
 /* The stream on a real disk: what it reports as durable is what a new process replays, in order, whatever was framed,
  * grouped, snapshotted and truncated in between. */
+#include "log/replay.h"
 #include "log/stream.h"
 
 #include "core/err.h"
@@ -29,6 +30,7 @@ struct process {
     bool ready, stream_closed, log_closed;
     int snapshot_result;    /* 1: not yet */
     int replay_fails_after; /* ops; 0: never */
+    uint32_t most_tasks;    /* of an op that was replayed */
     struct buf failure;
 };
 
@@ -61,15 +63,19 @@ static int on_op(const struct api_op *op, void *arg)
 {
     struct process *p = arg;
     p->ops_replayed++;
+    if (op->save_tasks && op->save_tasks->n_tasks > p->most_tasks) p->most_tasks = op->save_tasks->n_tasks;
     if (p->replay_fails_after && p->ops_replayed == (unsigned)p->replay_fails_after) return ERR_INVALID;
     return store_apply(p->store, op);
 }
 
-static int on_snapshot(const struct api_snapshot *snap, void *arg)
+static struct store *on_snapshot(struct store *state, void *arg)
 {
     struct process *p = arg;
     p->snapshots_replayed++;
-    return store_apply_snapshot(p->store, snap);
+    struct store *old = p->store;
+    store_inherit(state, old);
+    p->store = state;
+    return old;
 }
 
 static void on_ready(void *arg)
@@ -378,6 +384,29 @@ static void a_snapshot_replaces_what_was_before(void **state)
     end(&p);
 }
 
+/* An op that saves more tasks than the loop may stop for. */
+static void a_large_op_is_replayed_in_slices(void **state)
+{
+    (void)state;
+    enum { N = 2 * REPLAY_SLICE_TASKS + 1 };
+    struct process p = { 0 };
+    struct arena a = { 0 };
+    must_begin(&p);
+    struct api_save_tasks save = { .has_tasks = true,
+                                   .n_tasks = N,
+                                   .tasks = ARENA_ARRAY(&a, struct api_scheduled_task, N) };
+    for (int i = 0; i < N; i++) save.tasks[i] = *task_op(&a, 1, i, 10).save_tasks->tasks;
+    struct api_op op = { .save_tasks = &save };
+    assert_int_equal(store_apply(p.store, &op), 0);
+    wait_durable(&p, stream_append(p.stream, &op, 1));
+    arena_release(&a);
+    restart(&p); /* compares */
+    assert_int_equal(store_task_count(p.store), N);
+    assert_int_equal(p.ops_replayed, 3);
+    assert_int_equal(p.most_tasks, REPLAY_SLICE_TASKS);
+    end(&p);
+}
+
 /* What a recovery from a backup does. */
 static void an_image_of_another_store_replaces_all(void **state)
 {
@@ -523,6 +552,7 @@ int main(void)
         WITH_FOLDER(what_is_held_is_one_entry_or_nothing),
         WITH_FOLDER(entries_end_below_the_record_size),
         WITH_FOLDER(a_snapshot_replaces_what_was_before),
+        WITH_FOLDER(a_large_op_is_replayed_in_slices),
         WITH_FOLDER(an_image_of_another_store_replaces_all),
         WITH_FOLDER(closing_works_at_any_moment),
         WITH_FOLDER(a_full_log_fails_with_the_reason),
