@@ -68,11 +68,12 @@ TOOL_SRC := $(wildcard test/lib/tool_*.c)
 TOOLS := $(patsubst test/lib/tool_%.c,$(B)/test/tool_%,$(TOOL_SRC))
 BENCH_SRC := $(wildcard test/bench/*.c)
 BENCH := $(patsubst test/bench/%.c,$(B)/test/bench_%,$(BENCH_SRC))
+BENCHLIB_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(wildcard test/bench/lib/*.c))
 TESTLIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard test/lib/*.c))
 # An archive, so that a test takes only what it uses and needs no more rooms than its own.
 TESTLIB := $(B)/libtest.a
 
-.PHONY: all run run-ha test asan sim fuzz fuzz-build bench tidy format check-layers install dist clean help deps deps-ha deps-test unit check
+.PHONY: all run run-ha test asan sim fuzz fuzz-build bench tidy format check-layers install dist clean help deps deps-ha deps-test deps-bench unit check
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS) ## build the programs into build/
@@ -136,7 +137,7 @@ $(B)/test/sim_%: $(OBJ)/test/sim/%.o $(SIMLIB_OBJ) $(TESTLIB) $(LIBS_admin)
 $(B)/test/tool_%: $(OBJ)/test/lib/tool_%.o $(LIBS_admin) $(call lib,mesos/local)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(call lib,mesos/local) $(LIBS_admin) $(LDLIBS) -o $@
-$(B)/test/bench_%: $(OBJ)/test/bench/%.o $(LIBS_admin)
+$(B)/test/bench_%: $(OBJ)/test/bench/%.o $(BENCHLIB_OBJ) $(LIBS_admin)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBS_admin) $(LDLIBS) -o $@
 $(B)/test/fuzz_%: $(OBJ)/test/fuzz/%.o $(LIBS_admin)
@@ -164,9 +165,9 @@ fuzz: fuzz-build ## run every fuzzer: make fuzz SECONDS_EACH=20
 	@$(PYTHON) test/fuzz/run.py --build build/fuzz --seconds $(or $(SECONDS_EACH),20)
 bench-programs: $(BENCH)
 .PHONY: bench-programs
-bench: deps-test ## measure; prints ratios against the machine's own limits
+bench: deps-bench ## measure; prints ratios against the machine's own limits: make bench ONLY=log,http
 	+@$(SUBMAKE) all bench-programs
-	@$(PYTHON) test/bench/bench.py --build build
+	@$(PYTHON) test/bench/bench.py --build build $(if $(ONLY),--only $(ONLY))
 run: deps ## start a master, agents and one scheduler, submit docs/examples/hello.json, follow it
 	+@$(SUBMAKE) all
 	@$(PYTHON) docs/examples/run.py --build build
@@ -174,8 +175,8 @@ run-ha: deps-ha all ## three schedulers with a ZooKeeper; kill the leader, measu
 	@$(PYTHON) docs/examples/run_ha.py --build build
 
 # ---- habits ----
-LINTED = $(wildcard $(foreach r,$(ROOMS) test/unit test/sim test/sim/lib test/fuzz test/bench test/lib,$(r)/*.c))
-FORMATTED = $(LINTED) $(wildcard $(foreach r,$(ROOMS) test/lib test/sim/lib,$(r)/*.h))
+LINTED = $(wildcard $(foreach r,$(ROOMS) test/unit test/sim test/sim/lib test/fuzz test/bench test/bench/lib test/lib,$(r)/*.c))
+FORMATTED = $(LINTED) $(wildcard $(foreach r,$(ROOMS) test/lib test/sim/lib test/bench/lib,$(r)/*.h))
 check-layers: ## fail when a room includes what it may not
 	@$(PYTHON) test/check_layers.py
 format: ## rewrite the sources in the project's format
@@ -191,6 +192,7 @@ PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protob
     liblmdb-dev libcjson-dev libpcre2-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
 PKGS_TEST := $(PKGS_BUILD) git libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
     libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
+PKGS_BENCH := $(PKGS_TEST) etcd-server
 PKGS_HA := $(PKGS_BUILD) zookeeper default-jre-headless
 define install_missing
 missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
@@ -205,8 +207,10 @@ deps: ## install missing Debian packages (build)
 	@$(call install_missing,$(PKGS_BUILD))
 deps-ha: ## install missing Debian packages (run-ha)
 	@$(call install_missing,$(PKGS_HA))
-deps-test: ## install missing Debian packages (tests, benchmarks)
+deps-test: ## install missing Debian packages (tests)
 	@$(call install_missing,$(PKGS_TEST))
+deps-bench: ## install missing Debian packages (benchmarks)
+	@$(call install_missing,$(PKGS_BENCH))
 
 DESTDIR ?=
 PREFIX ?= /usr/local
