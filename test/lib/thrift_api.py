@@ -15,16 +15,35 @@ BINARY_TYPE = "application/vnd.apache.thrift.binary"
 PROTOCOLS = {JSON_TYPE: TJSONProtocol.TJSONProtocolFactory(), BINARY_TYPE: TBinaryProtocol.TBinaryProtocolFactory()}
 
 
-def generate():
-    """The modules (ttypes, AuroraAdmin)."""
-    out = tempfile.mkdtemp(prefix="aurora-idl-")
-    subprocess.run(["thrift", "--gen", "py", "-out", out, os.path.join(ROOT, "core/idl/api.thrift")], check=True)
-    sys.path.insert(0, out)
-    ttypes = importlib.import_module("gen.apache.aurora.api.ttypes")
+def make_hashable(ttypes):
     for value in vars(ttypes).values():  # members of sets, but the generated classes only know equality
         if isinstance(value, type) and hasattr(value, "thrift_spec"):
-            value.__hash__ = lambda self: hash(repr(self))
-    return ttypes, importlib.import_module("gen.apache.aurora.api.AuroraAdmin")
+            value.__hash__ = lambda self: hash(self_form(self))
+
+
+def self_form(value):
+    """Equal for equal values, whatever the order of sets and maps."""
+    if isinstance(value, (set, frozenset)):
+        return frozenset(self_form(v) for v in value)
+    if isinstance(value, dict):
+        return frozenset((self_form(k), self_form(v)) for k, v in value.items())
+    if isinstance(value, list):
+        return tuple(self_form(v) for v in value)
+    if hasattr(value, "thrift_spec"):
+        return (type(value).__name__, *((k, self_form(v)) for k, v in sorted(vars(value).items())))
+    return value
+
+
+def generate(with_storage=False):
+    """The modules (ttypes, AuroraAdmin), or with the types of storage, too: (ttypes, AuroraAdmin, ttypes)."""
+    out = tempfile.mkdtemp(prefix="aurora-idl-")
+    subprocess.run(["thrift", "-r", "--gen", "py", "-out", out, os.path.join(ROOT, "core/idl/storage.thrift")], check=True)
+    sys.path.insert(0, out)
+    modules = [importlib.import_module("gen.apache.aurora." + name)
+               for name in ("api.ttypes", "api.AuroraAdmin", "storage.ttypes")]
+    make_hashable(modules[0])
+    make_hashable(modules[2])
+    return tuple(modules if with_storage else modules[:2])
 
 
 class HttpTransport(TTransport.TTransportBase):
