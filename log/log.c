@@ -384,6 +384,7 @@ static void on_failed(int err, const char *why, void *arg)
 {
     struct log *l = arg;
     l->failure = err;
+    l->changed = true;
     buf_reset(&l->error);
     buf_adds(&l->error, why);
     (void)buf_cstr(&l->error);
@@ -397,6 +398,11 @@ static void on_failed(int err, const char *why, void *arg)
 const char *log_error(const struct log *l)
 {
     return l->error.len ? (const char *)l->error.data : "";
+}
+
+int log_failure(const struct log *l)
+{
+    return l->failure;
 }
 
 /* ---- opening and closing ---- */

@@ -65,6 +65,8 @@ void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
 
 /* What the last storage failure was, for people; "" if there was none. */
 const char *log_error(const struct log *l);
+/* That failure, 0 if there was none: nothing is stored any more. */
+int log_failure(const struct log *l);
 
 /* What is kept with the log: its quorum size, the random id of this replica (it tells one that came back under another
  * address from a new one), and the replicas that have been seen. The log's. */
@@ -80,7 +82,8 @@ bool log_is_uninitialized(const struct log *l);
 
 /* ---- following another writer ---- */
 
-/* Fetches what this replica misses until log_elect(). on_learned: positions may have been learned, or truncated. */
+/* Fetches what this replica misses until log_elect(). on_learned: positions may have been learned, or truncated, or the
+ * storage has failed. */
 void log_follow(struct log *l, void (*on_learned)(void *arg), void *arg);
 void log_unfollow(struct log *l);
 /* The first position that has not been truncated. */

@@ -608,7 +608,13 @@ static void on_follow(uv_timer_t *t)
 static void on_learned(void *arg)
 {
     struct stream *s = arg;
-    if (!s->following || s->elected || s->failed || s->closing) return;
+    if (s->failed || s->closing) return;
+    int err = log_failure(s->c.log);
+    if (err && !s->call) { /* what waits for the log is told by itself */
+        fail(s, err, "storing the log failed");
+        return;
+    }
+    if (!s->following || s->elected) return;
     count_lag(s);
     if (!uv_is_active((uv_handle_t *)&s->follow)) uv_timer_start(&s->follow, on_follow, FOLLOW_DELAY_MS, 0);
 }

@@ -50,12 +50,15 @@ class Client(threading.Thread):
             raise ConnectionError("the leader ends")
         return answer
 
+    def describe(self, job):
+        return self.world.description(job)
+
     def create(self):
         job = Job(f"j{self.number}-{self.world.round}-{len(self.world.jobs)}-{self.rng.randrange(10**6)}",
                   self.rng.choice(self.SIZES))
         job.created = "doubt"
         self.world.add(self.number, job)
-        code = self.call("createJob", description=self.world.description(job))["responseCode"]
+        code = self.call("createJob", description=self.describe(job))["responseCode"]
         if code != "OK":
             raise AssertionError(f"createJob {job.name}: {code}")
         job.created = "told"

@@ -287,6 +287,8 @@ struct member {
     struct network *net;
     char pid[48], path[64];
     bool cut; /* neither sends nor gets */
+    uint64_t map_bytes;
+    int failure; /* that its follower was told of */
 };
 
 struct network {
@@ -358,6 +360,7 @@ static void start_member(struct network *net, int i)
     c.quorum = 2;
     c.seed = (uint64_t)i + 1;
     c.write_timeout_ms = 300;
+    c.map_bytes = m->map_bytes;
     c.send = send_parcel;
     c.arg = m;
     m->log = must_open(&c);
@@ -425,6 +428,32 @@ static void without_a_quorum_a_write_times_out(void **state)
     stop_network(&net);
 }
 
+static void on_follower(void *arg)
+{
+    struct member *m = arg;
+    m->failure = log_failure(m->log);
+}
+
+/* The others can do without it, but its process is to know. */
+static void a_full_log_is_told_to_the_follower(void **state)
+{
+    (void)state;
+    static char big[100000];
+    struct network net = { 0 };
+    struct log_req r;
+    struct member *full = &net.v[2];
+    full->map_bytes = 1 << 20;
+    start_network(&net);
+    log_follow(full->log, on_follower, full);
+    assert_int_equal(elect(net.v[0].log, &r), 0);
+    memset(big, 'x', sizeof(big) - 1);
+    while (!full->failure) assert_int_equal(append(net.v[0].log, big, NULL), 0);
+    assert_int_equal(full->failure, ERR_NOSPACE);
+    assert_int_equal(log_failure(net.v[0].log), 0);
+    assert_int_equal(append(net.v[0].log, big, NULL), 0);
+    stop_network(&net);
+}
+
 #define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -439,6 +468,7 @@ int main(void)
         WITH_LOOP(a_blocked_loop_does_not_time_out),
         WITH_LOOP(three_members_agree),
         WITH_LOOP(without_a_quorum_a_write_times_out),
+        WITH_LOOP(a_full_log_is_told_to_the_follower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
