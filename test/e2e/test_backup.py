@@ -9,14 +9,10 @@ import threading
 import time
 import unittest
 
-from thrift.protocol.TBinaryProtocol import TBinaryProtocol
-from thrift.Thrift import TType
-from thrift.transport.TTransport import TMemoryBuffer
-
 from cluster import Cluster, wait_until
+from stored import api, assert_restored, by_id, encode, java_snapshot, read_backup, service
 import thrift_api
 
-api, service, storage = thrift_api.generate(with_storage=True)
 KEY = {"role": "www", "environment": "prod", "name": "hello"}
 NAME = re.compile(r"scheduler-backup-\d{4}-\d\d-\d\d-\d\d-\d\d")
 WAIT_S = 60
@@ -28,104 +24,6 @@ def description(name="hello", instances=1, data="sleep 1000"):
             "taskConfig": {"job": key, "owner": {"user": "www"}, "isService": True,
                            "resources": [{"numCpus": 0.01}, {"ramMb": 1}, {"diskMb": 1}],
                            "executorConfig": {"name": "CommandExecutor", "data": data}}}
-
-
-# ---------------- files ----------------
-
-def read_backup(path):
-    with open(path, "rb") as f:
-        transport = TMemoryBuffer(f.read())
-    snapshot = storage.Snapshot()
-    snapshot.read(TBinaryProtocol(transport))
-    assert not transport.read(1), "bytes are left"
-    return snapshot
-
-
-def encode(snapshot):
-    transport = TMemoryBuffer()
-    snapshot.write(TBinaryProtocol(transport))
-    return transport.getvalue()
-
-
-def stored(value):
-    """As Aurora writes it: numbers and collections are always there. Enums are to be set already."""
-    if isinstance(value, (set, list)):
-        return type(value)(stored(v) for v in value)
-    if not hasattr(value, "thrift_spec"):
-        return value
-    union = type(value).__name__ in ("Resource", "TaskConstraint", "Container", "SlaPolicy", "JobUpdateStrategy", "Image")
-    empty = {TType.BOOL: lambda: False, TType.I32: int, TType.I64: int, TType.DOUBLE: float, TType.SET: set, TType.LIST: list,
-             TType.MAP: dict}
-    for _, ttype, name, _, _ in filter(None, value.thrift_spec):
-        member = getattr(value, name)
-        if member is not None:
-            setattr(value, name, stored(member))
-        elif not union and ttype in empty:
-            setattr(value, name, empty[ttype]())
-    return value
-
-
-def config(name, **more):
-    return api.TaskConfig(**dict(dict(
-        job=api.JobKey("www", "prod", name), owner=api.Identity("me"), isService=True, priority=3, maxTaskFailures=2, production=True,
-        constraints={api.Constraint("rack", api.TaskConstraint(value=api.ValueConstraint(True, {"r1", "r2"}))),
-                     api.Constraint("host", api.TaskConstraint(limit=api.LimitConstraint(1)))},
-        taskLinks={"http": "http://%host%:%port:http%"}, contactEmail="me@example.com",
-        executorConfig=api.ExecutorConfig("AuroraExecutor", '{"task": "\u00e4"}'), metadata={api.Metadata("k", "v")},
-        container=api.Container(docker=api.DockerContainer("image", [api.DockerParameter("n", "v")])), tier="preferred",
-        resources={api.Resource(numCpus=0.5), api.Resource(ramMb=128), api.Resource(diskMb=64), api.Resource(namedPort="http")},
-        mesosFetcherUris={api.MesosFetcherURI("http://x", True, False, "y")}, partitionPolicy=api.PartitionPolicy(True, 60),
-        slaPolicy=api.SlaPolicy(countSlaPolicy=api.CountSlaPolicy(1, 30))), **more))
-
-
-def task(name, instance, status, now_ms):
-    events = [api.TaskEvent(now_ms + i, s, message="why" if i else None, scheduler="host.example.com")
-              for i, s in enumerate([api.ScheduleStatus.PENDING, api.ScheduleStatus.ASSIGNED, status])]
-    return api.ScheduledTask(
-        assignedTask=api.AssignedTask(taskId=f"www-prod-{name}-{instance}-java", slaveId="agent-1", slaveHost="host-1",
-                                      task=config(name), assignedPorts={"http": 31000 + instance}, instanceId=instance),
-        status=status, failureCount=1, timesPartitioned=2, taskEvents=events, ancestorId="old" if instance else None)
-
-
-def update(now_ms):
-    key = api.JobUpdateKey(api.JobKey("www", "prod", "a"), "u-1")
-    summary = api.JobUpdateSummary(key=key, user="me", metadata={api.Metadata("k", "v")}, state=api.JobUpdateState(
-        api.JobUpdateStatus.ROLLED_FORWARD, now_ms, now_ms + 9))
-    settings = api.JobUpdateSettings(updateGroupSize=2, maxPerInstanceFailures=1, rollbackOnFailure=True,
-                                     updateOnlyTheseInstances={api.Range(0, 3)},
-                                     updateStrategy=api.JobUpdateStrategy(queueStrategy=api.QueueJobUpdateStrategy(2)))
-    return storage.StoredJobUpdateDetails(details=api.JobUpdateDetails(
-        update=api.JobUpdate(summary=summary, instructions=api.JobUpdateInstructions(
-            initialState={api.InstanceTaskConfig(config("a", priority=1), {api.Range(0, 1), api.Range(3, 3)})},
-            desiredState=api.InstanceTaskConfig(config("a"), {api.Range(0, 3)}), settings=settings)),
-        updateEvents=[api.JobUpdateEvent(api.JobUpdateStatus.ROLLING_FORWARD, now_ms, user="me", message="go"),
-                      api.JobUpdateEvent(api.JobUpdateStatus.ROLLED_FORWARD, now_ms + 9)],
-        instanceEvents=[api.JobInstanceUpdateEvent(1, now_ms + 5, api.JobUpdateAction.INSTANCE_UPDATED, message="done")]))
-
-
-def java_snapshot():
-    """Something of everything, as a scheduler of Aurora leaves it."""
-    now_ms = int(time.time() * 1000) - 60000
-    running, finished = api.ScheduleStatus.RUNNING, api.ScheduleStatus.FINISHED
-    quota = api.ResourceAggregate({api.Resource(numCpus=4.5), api.Resource(ramMb=1024), api.Resource(diskMb=2048)})
-    cron = api.JobConfiguration(key=api.JobKey("www", "prod", "cron"), owner=api.Identity("me"), cronSchedule="0 5 * * *",
-                                cronCollisionPolicy=api.CronCollisionPolicy.CANCEL_NEW, taskConfig=config("cron"), instanceCount=3)
-    return stored(storage.Snapshot(
-        timestamp=now_ms,
-        hostAttributes={api.HostAttributes("host-1", {api.Attribute("rack", {"r1"}), api.Attribute("host", {"host-1"})},
-                                           api.MaintenanceMode.NONE, "agent-1"),
-                        api.HostAttributes("host-2", set(), api.MaintenanceMode.DRAINED, "agent-2")},
-        tasks={task("a", i, running if i else finished, now_ms) for i in range(4)} | {task("b", 0, running, now_ms)},
-        cronJobs={storage.StoredCronJob(jobConfiguration=cron)},
-        schedulerMetadata=storage.SchedulerMetadata(frameworkId="java-framework-0001", details={"build.git.revision": "abc"}),
-        quotaConfigurations={storage.QuotaConfiguration(role="www", quota=quota)},
-        jobUpdateDetails={update(now_ms)},
-        hostMaintenanceRequests={api.HostMaintenanceRequest("host-2", api.SlaPolicy(percentageSlaPolicy=api.PercentageSlaPolicy(95.0, 60)),
-                                                            120, now_ms)}))
-
-
-def by_id(tasks):
-    return {t.assignedTask.taskId: t for t in tasks}
 
 
 # ---------------- the tests' base ----------------
@@ -258,14 +156,6 @@ class WrittenTest(BackupTest):
 
 
 class RestoredTest(BackupTest):
-    def assert_restored(self, now, expected):
-        self.assertEqual(by_id(now.tasks), by_id(expected.tasks))
-        for part in ("cronJobs", "quotaConfigurations", "jobUpdateDetails", "hostMaintenanceRequests"):
-            self.assertEqual(getattr(now, part), getattr(expected, part), part)
-        hosts = {h for h in now.hostAttributes if h.host.startswith("host-")}
-        self.assertEqual(hosts, expected.hostAttributes)
-        self.assertEqual(now.schedulerMetadata.frameworkId, expected.schedulerMetadata.frameworkId)
-
     def test_a_backup_of_aurora(self):
         c = self.cluster()
         self.assert_ok(c.rpc("createJob", description=description()))
@@ -284,11 +174,11 @@ class RestoredTest(BackupTest):
         c.scheduler.start()
         self.assertIn("registered framework=java-framework-0001", c.scheduler.log)
         self.assertEqual(sorted(t["assignedTask"]["taskId"] for t in c.tasks()), sorted(by_id(snapshot.tasks)))
-        self.assert_restored(read_backup(self.back_up(c)), snapshot)
+        assert_restored(self, read_backup(self.back_up(c)), snapshot)
         # And what the log holds is that alone.
         c.scheduler.kill9()
         c.scheduler.start()
-        self.assert_restored(read_backup(self.back_up(c)), snapshot)
+        assert_restored(self, read_backup(self.back_up(c)), snapshot)
 
     def test_unload_and_stage_another(self):
         c = self.cluster()
