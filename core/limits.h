@@ -76,6 +76,8 @@
 
 /* The quorum size of the log; twice as many replicas, less one, may take part. */
 #define LIMIT_LOG_QUORUM 16
+/* Positions that a replica which was away fetches at a time. Each may hold an entry's record. */
+#define LIMIT_LOG_FILLS 32
 
 /* Identifiers of users: role, environment, job, tier, owner. */
 #define LIMIT_IDENTIFIER_BYTES 255

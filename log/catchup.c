@@ -10,23 +10,18 @@ void catchup_init(struct catchup *c, unsigned quorum, uint64_t seed, const struc
     struct rng rng = { seed };
     *c = (struct catchup){ .local = local, .gap = UINT64_MAX };
     survey_init(&c->survey, quorum, rng_next(&rng) >> 16);
-    const struct coordinator_config filler = {
-        .quorum = quorum,
-        .seed = rng_next(&rng),
-        .fill_timeout_ms = FILL_TIMEOUT_MS,
-    };
-    coordinator_init(&c->filler, &filler, local);
+    filler_init(&c->filler, quorum, rng_next(&rng), FILL_TIMEOUT_MS, local);
 }
 
 void catchup_release(struct catchup *c)
 {
-    coordinator_release(&c->filler);
+    filler_release(&c->filler);
 }
 
 void catchup_members(struct catchup *c, unsigned n)
 {
     c->survey.members = n;
-    coordinator_members(&c->filler, n);
+    filler_members(&c->filler, n);
 }
 
 static void look(struct catchup *c, uint64_t now_ms, struct coordinator_output *out)
@@ -53,7 +48,7 @@ void catchup_start(struct catchup *c, uint64_t now_ms, struct coordinator_output
 
 void catchup_stop(struct catchup *c)
 {
-    if (c->state == CATCHUP_FILL) coordinator_demote(&c->filler);
+    if (c->state == CATCHUP_FILL) filler_stop(&c->filler);
     c->state = CATCHUP_STOPPED;
 }
 
@@ -75,7 +70,7 @@ static void surveyed(struct catchup *c, uint64_t now_ms, struct coordinator_outp
             return;
         }
         c->state = CATCHUP_FILL;
-        coordinator_catch_up(&c->filler, s->begin, last, now_ms, out);
+        filler_begin(&c->filler, s->begin, last, now_ms, out);
         filled(c, now_ms, out);
     } else if (survey_is_over(s)) {
         rest(c, now_ms);
@@ -87,7 +82,7 @@ void catchup_answer(struct catchup *c, uint64_t request, unsigned member, const 
 {
     *out = (struct coordinator_output){ 0 };
     if (c->state == CATCHUP_FILL) {
-        coordinator_answer(&c->filler, request, member, m, now_ms, out);
+        filler_answer(&c->filler, request, member, m, now_ms, out);
         filled(c, now_ms, out);
     } else if (c->state == CATCHUP_SURVEY && survey_answer(&c->survey, request, member, m)) {
         surveyed(c, now_ms, out);
@@ -122,7 +117,7 @@ void catchup_advance(struct catchup *c, uint64_t now_ms, struct coordinator_outp
             survey_advance(&c->survey, out);
         break;
     case CATCHUP_FILL:
-        coordinator_advance(&c->filler, now_ms, out);
+        filler_advance(&c->filler, now_ms, out);
         filled(c, now_ms, out);
         break;
     }
@@ -131,7 +126,7 @@ void catchup_advance(struct catchup *c, uint64_t now_ms, struct coordinator_outp
 uint64_t catchup_deadline(const struct catchup *c)
 {
     if (c->state == CATCHUP_STOPPED) return UINT64_MAX;
-    return c->state == CATCHUP_FILL ? coordinator_deadline(&c->filler) : c->due_ms;
+    return c->state == CATCHUP_FILL ? filler_deadline(&c->filler) : c->due_ms;
 }
 
 uint64_t catchup_lag(const struct catchup *c)

@@ -10,6 +10,7 @@
 #ifndef AURORA_LOG_CATCHUP_H
 #define AURORA_LOG_CATCHUP_H
 
+#include "log/filler.h"
 #include "log/survey.h"
 
 /* Between two looks at the peers while nothing seems to be missing. */
@@ -17,7 +18,7 @@
 /* A gap below the newest position is fetched after this long: its message may have been overtaken. */
 #define CATCHUP_GRACE_MS 50
 /* How long a quorum's answers are awaited. */
-#define CATCHUP_TIMEOUT_MS 2000
+#define CATCHUP_TIMEOUT_MS 500
 
 enum catchup_state { CATCHUP_STOPPED, CATCHUP_WAITS, CATCHUP_SURVEY, CATCHUP_FILL };
 
@@ -25,7 +26,7 @@ struct catchup {
     const struct replica *local;
     enum catchup_state state;
     struct survey survey;
-    struct coordinator filler;
+    struct filler filler;
     uint64_t due_ms; /* of the next survey, or when the running one has taken too long */
     uint64_t gap;    /* the gap that moved due_ms forward; UINT64_MAX: none */
     uint64_t end;    /* the highest position that anybody has told of */

@@ -150,6 +150,7 @@ static void fill_learned(struct coordinator *c, const struct action *a, struct c
 {
     c->value = message_copy(&(struct message){ .kind = MESSAGE_LEARNED, .has_action = true, .action = *a });
     out->has_learned = true;
+    out->for_own = !c->elected;
     out->learned = *c->value;
     c->state = COORDINATOR_FILL_LEARN;
 }
@@ -204,6 +205,8 @@ void coordinator_catch_up(struct coordinator *c, uint64_t from, uint64_t to, uin
     c->deadline_ms = UINT64_MAX;
     c->from = from;
     c->index = to;
+    uint64_t floor = c->highest > c->local->promised ? c->highest : c->local->promised;
+    if (floor && c->fill <= floor) c->fill = floor + 1; /* lower ones are known to be rejected */
     fill_next(c, now_ms, out);
 }
 

@@ -42,6 +42,7 @@ enum coordinator_state {
 struct coordinator_output {
     bool has_request; /* to all members, each answer back through coordinator_answer() with this number */
     bool has_learned; /* to all members, without answer */
+    bool for_own;     /* the learned message is for the own replica only: the others know or fetch it */
     bool done;        /* what was begun is over */
     int err;          /* with done: 0, ERR_REJECTED, ERR_TIMEOUT */
     uint64_t request;
@@ -88,7 +89,8 @@ void coordinator_elect(struct coordinator *c, uint64_t now_ms, struct coordinato
 /* Elected only. value: type and payload; its bytes stay the caller's and must be good until done. */
 void coordinator_write(struct coordinator *c, const struct action *value, uint64_t now_ms,
                        struct coordinator_output *out);
-/* Idle only. Learns every position in [from, to] that is missing; tries for ever. */
+/* Idle only. Learns every position in [from, to] that is missing, one after the other; tries for ever. See
+ * log/filler.h. */
 void coordinator_catch_up(struct coordinator *c, uint64_t from, uint64_t to, uint64_t now_ms,
                           struct coordinator_output *out);
 

@@ -28,7 +28,15 @@ struct batch {
     uint64_t purge_below;
 };
 
-enum job { JOB_NONE, JOB_COMMIT, JOB_RECORD, JOB_RANGE };
+enum job { JOB_NONE, JOB_COMMIT, JOB_RECORDS, JOB_RANGE };
+
+/* Stored records that the first requests of the queue need, in its order: read together, they are stepped together and
+ * so answered by one commit. */
+struct needed {
+    uint64_t positions[LOCAL_NEEDED_MAX];
+    struct action records[LOCAL_NEEDED_MAX];
+    unsigned n, next; /* next: of those that have been read and not been used */
+};
 
 struct local {
     struct local_config c;
@@ -41,8 +49,7 @@ struct local {
     uv_timer_t lazy;
     int err;
     uint64_t started_ns, took_ns;
-    struct action record; /* JOB_RECORD */
-    bool has_record;
+    struct needed needed; /* JOB_RECORDS */
     struct {
         bool wanted;
         uint64_t from, to;
@@ -249,9 +256,12 @@ static void range_in_pool(struct local *l)
     if (!l->range.n) l->range.next = l->range.to + 1;
 }
 
-static void record_in_pool(struct local *l)
+static void records_in_pool(struct local *l)
 {
-    l->err = storage_read(l->c.storage, l->head->m->position, &l->batch.records, &l->record);
+    struct needed *d = &l->needed;
+    l->err = 0;
+    for (unsigned i = 0; i < d->n && !l->err; i++)
+        l->err = storage_read(l->c.storage, d->positions[i], &l->batch.records, &d->records[i]);
 }
 
 static void in_pool(uv_work_t *w)
@@ -260,8 +270,8 @@ static void in_pool(uv_work_t *w)
     uint64_t start = uv_hrtime();
     if (l->job == JOB_COMMIT)
         commit_in_pool(l);
-    else if (l->job == JOB_RECORD)
-        record_in_pool(l);
+    else if (l->job == JOB_RECORDS)
+        records_in_pool(l);
     else
         range_in_pool(l);
     l->took_ns = uv_hrtime() - start;
@@ -302,8 +312,6 @@ static void after_pool(uv_work_t *w, int status)
         give_range(l);
     else if (l->err)
         fail(l, l->err); /* the replica's memory says that there is a record */
-    else
-        l->has_record = true;
     l->c.on_ready(l->c.arg);
 }
 
@@ -340,24 +348,62 @@ static void commit_or_wait(struct local *l)
     }
 }
 
-/* Steps the queue until a record must be read; true: that has begun. */
+static bool in_batch(const struct batch *b, uint64_t position)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->actions[i].position == position) return true;
+    return false;
+}
+
+static bool is_needed(const struct needed *d, uint64_t position)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        if (d->positions[i] == position) return true;
+    return false;
+}
+
+/* What the head of the queue and the requests right behind it need. What one of them changes no other one may read, and
+ * what is not stored yet can't be read. */
+static void list_needed(struct local *l)
+{
+    struct needed *d = &l->needed;
+    uint64_t position;
+    for (const struct item *i = l->head; i && d->n < LOCAL_NEEDED_MAX; i = i->next) {
+        if (!replica_reads(l->c.replica, i->m, &position)) return;
+        if (in_batch(&l->batch, position) || is_needed(d, position)) return;
+        d->positions[d->n++] = position;
+    }
+}
+
+/* NULL: it has not been read. Those before it have lost their use, since their positions were truncated meanwhile. */
+static const struct action *take_needed(struct local *l, uint64_t position)
+{
+    struct needed *d = &l->needed;
+    while (d->next < d->n)
+        if (d->positions[d->next++] == position) return &d->records[d->next - 1];
+    return NULL;
+}
+
+/* Steps the queue until records must be read; true: that has begun. */
 static bool step_queue(struct local *l)
 {
     uint64_t position;
     while (l->head && !l->closing) {
-        if (l->has_record) {
-            l->has_record = false;
-            step(l, &l->record);
-        } else if (!replica_reads(l->c.replica, l->head->m, &position)) {
-            step(l, NULL);
-        } else if (dirty(&l->batch)) {
-            l->urgent = true; /* the record may be among what is not stored yet */
-            return false;
-        } else {
-            start(l, JOB_RECORD);
-            return true;
+        const struct action *record = NULL;
+        if (replica_reads(l->c.replica, l->head->m, &position)) {
+            record = take_needed(l, position);
+            if (!record) break;
         }
+        step(l, record);
     }
+    l->needed.n = l->needed.next = 0;
+    if (!l->head || l->closing) return false;
+    list_needed(l);
+    if (l->needed.n) {
+        start(l, JOB_RECORDS);
+        return true;
+    }
+    l->urgent = true; /* the record is among what is not stored yet */
     return false;
 }
 

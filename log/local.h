@@ -18,6 +18,8 @@
 /* Bytes and records that one read brings at most (at least one record). */
 #define LOCAL_READ_BYTES ((size_t)1 << 20)
 #define LOCAL_READ_RECORDS 1024
+/* Requests whose records are read in one go. */
+#define LOCAL_NEEDED_MAX 64
 
 struct local;
 

@@ -158,7 +158,12 @@ static void broadcast(struct log *l, uint64_t request, const struct message *m)
 
 static void send_out(struct log *l, enum role role, const struct coordinator_output *out)
 {
-    if (out->has_learned) broadcast(l, 0, &out->learned);
+    if (out->has_learned && out->for_own) {
+        (void)local_deliver(l->local, &out->learned, (struct local_origin){ 0 });
+        l->again = true;
+    } else if (out->has_learned) {
+        broadcast(l, 0, &out->learned);
+    }
     if (out->has_request) broadcast(l, (uint64_t)role << ROLE_SHIFT | out->request, &out->message);
 }
 

@@ -58,8 +58,8 @@ void log_append(struct log *l, struct log_req *r, const void *bytes, size_t n);
 void log_truncate(struct log *l, struct log_req *r, uint64_t to);
 
 /* Reads entries [from, to], in order: on_entry for each APPEND (NOPs and truncations are left out), then r->cb. About
- * a megabyte per slice. on_entry returning an error stops with it, a positive number stops without one. One at a time. ERR_INVALID: not all of the
- * range is known here. */
+ * a megabyte per slice. on_entry returning an error stops with it, a positive number stops without one. One at a time.
+ * ERR_INVALID: not all of the range is known here. */
 void log_read(struct log *l, struct log_req *r, uint64_t from, uint64_t to,
               int (*on_entry)(uint64_t position, const void *bytes, size_t n, void *arg), void *arg);
 

@@ -9,23 +9,18 @@ void recover_init(struct recover *r, const struct recover_config *config, const 
 {
     *r = (struct recover){ .config = *config, .local = local, .rng = { config->seed } };
     survey_init(&r->survey, config->quorum, rng_next(&r->rng) >> 16);
-    const struct coordinator_config filler = {
-        .quorum = config->quorum,
-        .seed = rng_next(&r->rng),
-        .fill_timeout_ms = FILL_TIMEOUT_MS,
-    };
-    coordinator_init(&r->filler, &filler, local);
+    filler_init(&r->filler, config->quorum, rng_next(&r->rng), FILL_TIMEOUT_MS, local);
 }
 
 void recover_release(struct recover *r)
 {
-    coordinator_release(&r->filler);
+    filler_release(&r->filler);
 }
 
 void recover_members(struct recover *r, unsigned n)
 {
     r->survey.members = n;
-    coordinator_members(&r->filler, n);
+    filler_members(&r->filler, n);
 }
 
 static void ask(struct recover *r, enum recover_state state, uint64_t now_ms, struct recover_output *out)
@@ -133,7 +128,7 @@ void recover_stored(struct recover *r, uint64_t now_ms, struct recover_output *o
         break;
     case REPLICA_RECOVERING:
         r->state = RECOVER_CATCH_UP;
-        coordinator_catch_up(&r->filler, r->begin, r->end, now_ms, &out->to);
+        filler_begin(&r->filler, r->begin, r->end, now_ms, &out->to);
         filled(r, now_ms, out);
         break;
     case REPLICA_VOTING:
@@ -152,7 +147,7 @@ void recover_answer(struct recover *r, uint64_t request, unsigned member, const 
 {
     *out = (struct recover_output){ 0 };
     if (r->state == RECOVER_CATCH_UP) {
-        coordinator_answer(&r->filler, request, member, m, now_ms, &out->to);
+        filler_answer(&r->filler, request, member, m, now_ms, &out->to);
         filled(r, now_ms, out);
         return;
     }
@@ -170,7 +165,7 @@ void recover_advance(struct recover *r, uint64_t now_ms, struct recover_output *
     *out = (struct recover_output){ 0 };
     switch (r->state) {
     case RECOVER_CATCH_UP:
-        coordinator_advance(&r->filler, now_ms, &out->to);
+        filler_advance(&r->filler, now_ms, &out->to);
         filled(r, now_ms, out);
         break;
     case RECOVER_SURVEY:
@@ -189,7 +184,7 @@ void recover_advance(struct recover *r, uint64_t now_ms, struct recover_output *
 
 uint64_t recover_deadline(const struct recover *r)
 {
-    if (r->state == RECOVER_CATCH_UP) return coordinator_deadline(&r->filler);
+    if (r->state == RECOVER_CATCH_UP) return filler_deadline(&r->filler);
     if (r->state == RECOVER_IDLE || r->state == RECOVER_STORE) return UINT64_MAX;
     return r->due_ms;
 }

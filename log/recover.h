@@ -14,6 +14,7 @@
 #ifndef AURORA_LOG_RECOVER_H
 #define AURORA_LOG_RECOVER_H
 
+#include "log/filler.h"
 #include "log/survey.h"
 
 /* How long answers are awaited before everybody is asked again. (Mesos waits 10 s; asking costs a voter nothing.) */
@@ -51,7 +52,7 @@ struct recover {
     bool exists; /* the user's: others hold the log, so that no new one is begun */
     enum recover_state state;
     struct survey survey;
-    struct coordinator filler;
+    struct filler filler;
     uint64_t begin, end; /* what has to be learned */
     uint64_t due_ms;     /* of the survey or the delay */
 };

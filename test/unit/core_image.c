@@ -225,6 +225,21 @@ static void any_order_of_giving_back(void **state)
     store_free(s);
 }
 
+static void it_outlives_its_store(void **state)
+{
+    (void)state;
+    struct store *s = filled();
+    assert_false(store_is_shown(s));
+    struct image *i = image_take(s, 1), *j = image_take(s, 2);
+    uint64_t hash = image_hash(i);
+    assert_true(store_is_shown(s));
+    store_free(s);
+    assert_true(image_hash(i) == hash);
+    image_unref(j);
+    assert_true(image_hash(i) == hash);
+    image_unref(i);
+}
+
 static bool next_is(const struct task *t, void *arg)
 {
     const struct task *const **at = arg;
@@ -254,7 +269,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_stays_what_it_was),          cmocka_unit_test(it_goes_with_its_last_reference),
         cmocka_unit_test(it_says_who_made_it_and_when),  cmocka_unit_test(one_of_nothing_is_empty),
-        cmocka_unit_test(it_lists_what_the_store_lists), cmocka_unit_test(any_order_of_giving_back),
+        cmocka_unit_test(it_lists_what_the_store_lists), cmocka_unit_test(it_outlives_its_store),
+        cmocka_unit_test(any_order_of_giving_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

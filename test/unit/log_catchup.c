@@ -10,13 +10,18 @@
 
 #include <cmocka.h>
 
+enum { POSITIONS = 3 * LIMIT_LOG_FILLS };
+
 struct rig {
     struct replica replica;
     struct catchup c;
     struct coordinator_output out;
     struct message *sent; /* the last request */
     uint64_t request, now_ms;
-    unsigned requests;
+    unsigned requests, fills;
+    struct {
+        uint64_t request, proposal; /* of the last promise that was asked for; 0: none */
+    } fill[POSITIONS];
     bool done; /* some time since it was last cleared */
 };
 
@@ -51,9 +56,18 @@ static void settle(struct rig *g)
             g->sent = message_copy(&g->out.message);
             g->request = g->out.request;
             g->requests++;
+            if (g->sent->kind == MESSAGE_PROMISE_REQUEST) {
+                assert_true(g->sent->position < POSITIONS);
+                g->fills += g->fill[g->sent->position].request == 0;
+                g->fill[g->sent->position].request = g->request;
+                g->fill[g->sent->position].proposal = g->sent->proposal;
+            }
         }
         bool more = g->out.has_request || g->out.has_learned;
-        if (g->out.has_learned) learn(g, &g->out.learned);
+        if (g->out.has_learned) {
+            assert_true(g->out.for_own); /* the others know it */
+            learn(g, &g->out.learned);
+        }
         if (!more) return;
         catchup_advance(&g->c, g->now_ms, &g->out);
     }
@@ -104,13 +118,25 @@ static void reports(struct rig *g, unsigned member, enum replica_status s, uint6
 /* The member has learned the position that is asked for. */
 static void has_it(struct rig *g, unsigned member, uint64_t position)
 {
-    assert_int_equal(g->sent->kind, MESSAGE_PROMISE_REQUEST);
-    assert_int_equal(g->sent->position, position);
+    assert_true(g->fill[position].request);
     struct message m = learned(position);
     m.kind = MESSAGE_PROMISE_RESPONSE;
     m.answer = ANSWER_ACCEPT;
-    m.proposal = g->sent->proposal;
+    m.proposal = g->fill[position].proposal;
+    g->request = g->fill[position].request;
     answer(g, member, &m);
+}
+
+/* The member has promised the position to somebody else. */
+static void rejects(struct rig *g, unsigned member, uint64_t position, uint64_t promised)
+{
+    g->request = g->fill[position].request;
+    answer(g, member,
+           &(struct message){ .kind = MESSAGE_PROMISE_RESPONSE,
+                              .answer = ANSWER_REJECT,
+                              .proposal = promised,
+                              .has_position = true,
+                              .position = position });
 }
 
 static void fetches_all_but_the_last(void **state)
@@ -231,8 +257,49 @@ static void stops_and_starts_at_any_time(void **state)
     settle(&g);
     reports(&g, 1, REPLICA_VOTING, 0, 3);
     reports(&g, 2, REPLICA_VOTING, 0, 3);
-    has_it(&g, 1, 0);
-    assert_int_equal(g.sent->position, 1);
+    for (uint64_t p = 3; p-- > 0;) has_it(&g, 1, p);
+    assert_true(g.done);
+    rig_release(&g);
+}
+
+static void fetches_several_positions_at_a_time(void **state)
+{
+    (void)state;
+    enum { LAST = 2 * LIMIT_LOG_FILLS + 3 };
+    struct rig g;
+    rig_init(&g);
+    reports(&g, 1, REPLICA_VOTING, 0, LAST);
+    reports(&g, 2, REPLICA_VOTING, 0, LAST);
+    assert_int_equal(g.fills, LIMIT_LOG_FILLS);
+    has_it(&g, 1, 5); /* any of them makes room for one more */
+    assert_int_equal(g.fills, LIMIT_LOG_FILLS + 1);
+    assert_true(g.fill[LIMIT_LOG_FILLS].request);
+    struct message m = learned(LIMIT_LOG_FILLS + 1);
+    learn(&g, &m); /* the writer's own message */
+    for (uint64_t p = 0; p < LAST; p++)
+        if (p != 5 && p != LIMIT_LOG_FILLS + 1) has_it(&g, 2, p);
+    assert_false(g.fill[LIMIT_LOG_FILLS + 1].request);
+    assert_false(g.fill[LAST].request);
+    assert_true(g.done);
+    rig_release(&g);
+}
+
+/* What one position has shown to be too low is not tried with the others. */
+static void numbers_that_were_rejected_are_not_used_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    rig_init(&g);
+    g.replica.promised = 4;
+    reports(&g, 1, REPLICA_VOTING, 0, LIMIT_LOG_FILLS + 1);
+    reports(&g, 2, REPLICA_VOTING, 0, LIMIT_LOG_FILLS + 1);
+    assert_int_equal(g.fill[0].proposal, 5);
+    rejects(&g, 1, 0, 40);
+    rejects(&g, 2, 0, 7);
+    has_it(&g, 1, 1);
+    assert_int_equal(g.fill[LIMIT_LOG_FILLS].proposal, 41);
+    advance(&g, catchup_deadline(&g.c));
+    assert_int_equal(g.fill[0].proposal, 41);
     rig_release(&g);
 }
 
@@ -246,6 +313,8 @@ int main(void)
         cmocka_unit_test(a_gap_is_fetched_soon_but_asked_for_once),
         cmocka_unit_test(asks_again_when_answers_are_lost),
         cmocka_unit_test(stops_and_starts_at_any_time),
+        cmocka_unit_test(fetches_several_positions_at_a_time),
+        cmocka_unit_test(numbers_that_were_rejected_are_not_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

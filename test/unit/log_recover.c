@@ -83,6 +83,7 @@ static void rig_init(struct rig *g, enum replica_status status, unsigned members
     g->replica.status = status;
     recover_init(&g->r, &config, &g->replica);
     recover_members(&g->r, members);
+    g->r.filler.window = 1; /* one position at a time, as Mesos does it */
 }
 
 static void rig_start(struct rig *g)

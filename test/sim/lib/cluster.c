@@ -102,7 +102,10 @@ static void broadcast(struct node *n, uint64_t number, const struct message *m)
 static bool carry_out(struct node *n, const struct coordinator_output *out)
 {
     if (out->has_request) broadcast(n, out->request, &out->message);
-    if (out->has_learned) broadcast(n, 0, &out->learned);
+    if (out->has_learned && out->for_own)
+        enqueue(n, n->id, 0, &out->learned);
+    else if (out->has_learned)
+        broadcast(n, 0, &out->learned);
     return out->has_request || out->has_learned;
 }
 
