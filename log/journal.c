@@ -71,10 +71,10 @@ int journal_create(const char *file)
     return err;
 }
 
-int journal_open(const char *file, struct journal **ret)
+int journal_open(const char *file, bool read_only, struct journal **ret)
 {
     struct stat st;
-    int fd = open(file, O_RDWR | O_CLOEXEC);
+    int fd = open(file, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0) return ERR_IO;
     if (fstat(fd, &st) < 0 || (size_t)st.st_size != JOURNAL_BYTES) {
         close(fd);

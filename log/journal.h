@@ -7,6 +7,7 @@
 #ifndef AURORA_LOG_JOURNAL_H
 #define AURORA_LOG_JOURNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +19,8 @@ struct journal;
 
 /* Makes the file, synced. Leaves errno. ERR_IO, ERR_NOSPACE. */
 int journal_create(const char *file);
-/* ERR_IO (errno is set), ERR_CORRUPT: of a wrong size. */
-int journal_open(const char *file, struct journal **ret);
+/* read_only: nothing will be appended. ERR_IO (errno is set), ERR_CORRUPT: of a wrong size. */
+int journal_open(const char *file, bool read_only, struct journal **ret);
 void journal_close(struct journal *j);
 
 /* Gives all records of the generation, in order, to fn; further ones are appended behind them. A record that a crash

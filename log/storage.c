@@ -17,8 +17,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* The folder holds LOCK (ours, held while open), data.mdb and lock.mdb (LMDB's), and, while it is being made, new/: a
- * data file appears under its name only when it is complete. */
+/* The folder holds LOCK (ours, held while open), data.mdb and lock.mdb (LMDB's), the journal, and, while it is being
+ * made, new/: a data file appears under its name only when it is complete.
+ *
+ * Opened for reading nothing of it is written: LMDB takes no lock of its own, and what only the journal has stays in
+ * memory, laid over LMDB's records. */
 static const char FORMAT[] = "aurora-scheduler log 1";
 enum { PATH_BYTES = 4096, MODE_DIR = 0750, MODE_FILE = 0640, FREE_ENOUGH = 1 << 20 };
 
@@ -32,6 +35,10 @@ struct storage {
     uint64_t generation; /* of the journal that is being written */
     struct buf unstored; /* its batches: a length, then the encoded batch */
     struct buf encoded;  /* the batch that is being written */
+    bool read_only;
+    struct arena overlay; /* read only: what the journal has, decoded */
+    struct action *fresh; /* by position, borrowed from it and from unstored */
+    size_t n_fresh;
     bool has_metadata;
     struct storage_metadata metadata;
     char error[256];
@@ -212,8 +219,10 @@ static const char *in(const struct storage *s, const char *name, char out[PATH_B
 static int take_lock(struct storage *s, struct buf *err_text)
 {
     char name[PATH_BYTES + 32];
-    s->lock = open(in(s, "LOCK", name), O_RDWR | O_CREAT | O_CLOEXEC, MODE_FILE);
-    if (s->lock < 0) return os_error(err_text, s->path, "cannot make LOCK");
+    int flags = s->read_only ? O_RDONLY : O_RDWR | O_CREAT;
+    s->lock = open(in(s, "LOCK", name), flags | O_CLOEXEC, MODE_FILE);
+    if (s->lock < 0 && s->read_only && errno == ENOENT) return 0; /* a copy that was made without it: nobody's */
+    if (s->lock < 0) return os_error(err_text, s->path, "cannot open LOCK");
     if (flock(s->lock, LOCK_EX | LOCK_NB) == 0) return 0;
     if (errno != EWOULDBLOCK) return os_error(err_text, s->path, "cannot lock");
     return text(err_text, ERR_BUSY, s->path,
@@ -267,14 +276,14 @@ static int check_folder(const char *path, struct buf *err_text)
     }
 }
 
-static int open_env(const char *path, uint64_t map_bytes, MDB_env **ret)
+static int open_env(const char *path, uint64_t map_bytes, unsigned flags, MDB_env **ret)
 {
     MDB_env *env;
     int rc = mdb_env_create(&env);
     if (rc) return rc;
     if (!rc) rc = mdb_env_set_maxdbs(env, 2);
     if (!rc) rc = mdb_env_set_mapsize(env, map_bytes);
-    if (!rc) rc = mdb_env_open(env, path, MDB_NOTLS, MODE_FILE);
+    if (!rc) rc = mdb_env_open(env, path, MDB_NOTLS | flags, MODE_FILE);
     if (rc)
         mdb_env_close(env);
     else
@@ -329,7 +338,7 @@ static int create_files(struct storage *s, struct buf *err_text)
     char name[PATH_BYTES + 32];
     MDB_env *env = NULL;
     if (mkdir(in(s, "new", name), MODE_DIR) < 0) return os_error(err_text, s->path, "cannot create");
-    int rc = open_env(name, s->map_bytes, &env);
+    int rc = open_env(name, s->map_bytes, 0, &env);
     if (!rc) rc = write_format(env);
     if (env) mdb_env_close(env);
     if (rc) {
@@ -410,7 +419,7 @@ static int open_existing(struct storage *s, struct buf *err_text)
     int err = lmdb_check(in(s, "data.mdb", name), &why);
     if (err == ERR_CORRUPT) return damaged(err_text, s->path, why);
     if (err) return os_error(err_text, s->path, "cannot read data.mdb");
-    int rc = open_env(s->path, s->map_bytes, &s->env);
+    int rc = open_env(s->path, s->map_bytes, s->read_only ? MDB_RDONLY | MDB_NOLOCK : 0, &s->env);
     if (rc == MDB_VERSION_MISMATCH)
         return text(err_text, ERR_FOREIGN, s->path, "its LMDB format is of another version");
     if (!rc) rc = open_tables(s);
@@ -431,19 +440,78 @@ static int keep_batch(const void *data, size_t n, void *arg)
     return 0;
 }
 
+static int by_position(const void *a, const void *b)
+{
+    const struct action *x = *(const struct action *const *)a, *y = *(const struct action *const *)b;
+    if (x->position != y->position) return x->position < y->position ? -1 : 1;
+    return x < y ? -1 : x > y; /* within the array: the order in which they were written */
+}
+
+/* Of several records of a position the last one counts. */
+static void sort_fresh(struct storage *s, const struct action *all, size_t n)
+{
+    const struct action **sorted = xcalloc(n + 1, sizeof(*sorted));
+    for (size_t i = 0; i < n; i++) sorted[i] = &all[i];
+    qsort(sorted, n, sizeof(*sorted), by_position);
+    s->fresh = xcalloc(n + 1, sizeof(*s->fresh));
+    for (size_t i = 0; i < n; i++)
+        if (i + 1 == n || sorted[i + 1]->position != sorted[i]->position) s->fresh[s->n_fresh++] = *sorted[i];
+    free(sorted);
+}
+
+/* What only the journal has, laid over LMDB's records. Truncated ones that it would purge stay visible: they may lie
+ * around at any time. */
+static int overlay_unstored(struct storage *s)
+{
+    struct action *all = NULL;
+    size_t n = 0;
+    int err = 0;
+    for (size_t at = 0; at < s->unstored.len && !err;) {
+        struct storage_batch b;
+        uint64_t bytes;
+        memcpy(&bytes, s->unstored.data + at, sizeof(bytes));
+        at += sizeof(bytes);
+        err = batch_decode(s->unstored.data + at, bytes, &s->overlay, &b);
+        at += bytes;
+        if (err) break;
+        if (b.metadata) s->metadata = *b.metadata;
+        s->has_metadata = s->has_metadata || b.metadata;
+        all = xrealloc(all, (n + b.n + 1) * sizeof(*all));
+        if (b.n) memcpy(all + n, b.actions, b.n * sizeof(*all));
+        n += b.n;
+    }
+    if (err)
+        snprintf(s->error, sizeof(s->error), "its journal is damaged");
+    else
+        sort_fresh(s, all, n);
+    free(all);
+    return err;
+}
+
 /* What only the journal has goes into LMDB. */
 static int open_journal(struct storage *s, struct buf *err_text)
 {
     char name[PATH_BYTES + 32];
-    int err = journal_open(in(s, "journal", name), &s->journal);
+    int err = journal_open(in(s, "journal", name), s->read_only, &s->journal);
     if (err == ERR_IO && errno != ENOENT) return os_error(err_text, s->path, "cannot read the journal");
     if (err) return damaged(err_text, s->path, "its journal is missing or cut short");
     err = journal_replay(s->journal, s->generation, keep_batch, s);
     if (err == ERR_CORRUPT) return damaged(err_text, s->path, "its journal is damaged");
     if (err) return os_error(err_text, s->path, "cannot read the journal");
-    err = checkpoint(s, NULL);
+    err = s->read_only ? overlay_unstored(s) : checkpoint(s, NULL);
     if (err == ERR_CORRUPT) return damaged(err_text, s->path, s->error);
     return err ? text(err_text, err, s->path, s->error) : 0;
+}
+
+static int open_folder_to_read(struct storage *s, struct buf *err_text)
+{
+    if (access(s->path, F_OK) < 0 && errno == ENOENT)
+        return text(err_text, ERR_NOT_FOUND, s->path, "there is no such folder");
+    int err = check_folder(s->path, err_text);
+    if (!err && look(s->path) == FOLDER_EMPTY) err = text(err_text, ERR_NOT_FOUND, s->path, "it holds no log");
+    if (!err) err = take_lock(s, err_text);
+    if (!err) err = open_existing(s, err_text);
+    return err ? err : open_journal(s, err_text);
 }
 
 static int open_folder(struct storage *s, struct buf *err_text)
@@ -456,14 +524,15 @@ static int open_folder(struct storage *s, struct buf *err_text)
     return err ? err : open_journal(s, err_text);
 }
 
-int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text)
+static int open_as(const char *path, uint64_t map_bytes, bool read_only, struct storage **ret, struct buf *err_text)
 {
     if (strlen(path) >= PATH_BYTES) return text(err_text, ERR_INVALID, path, "its name is too long");
     struct storage *s = xcalloc(1, sizeof(*s));
     memcpy(s->path, path, strlen(path) + 1);
     s->lock = -1;
+    s->read_only = read_only;
     s->map_bytes = map_bytes ? map_bytes : STORAGE_MAP_BYTES_DEFAULT;
-    int err = open_folder(s, err_text);
+    int err = read_only ? open_folder_to_read(s, err_text) : open_folder(s, err_text);
     if (err)
         storage_close(s);
     else
@@ -471,14 +540,26 @@ int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, str
     return err;
 }
 
+int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text)
+{
+    return open_as(path, map_bytes, false, ret, err_text);
+}
+
+int storage_open_read_only(const char *path, struct storage **ret, struct buf *err_text)
+{
+    return open_as(path, 0, true, ret, err_text);
+}
+
 void storage_close(struct storage *s)
 {
     if (!s) return;
-    if (s->journal) (void)checkpoint(s, NULL); /* saves the next start the trouble */
+    if (s->journal && !s->read_only) (void)checkpoint(s, NULL); /* saves the next start the trouble */
     journal_close(s->journal);
     if (s->env) mdb_env_close(s->env);
     buf_release(&s->unstored);
     buf_release(&s->encoded);
+    arena_release(&s->overlay);
+    free(s->fresh);
     if (s->lock >= 0) close(s->lock);
     free(s);
 }
@@ -491,38 +572,90 @@ bool storage_metadata(const struct storage *s, struct storage_metadata *ret)
 
 /* ---- reading ---- */
 
-static int each(struct storage *s, MDB_cursor *c, uint64_t from, uint64_t to,
-                bool (*fn)(const struct action *a, void *arg), void *arg)
+/* A walk over LMDB's records and those laid over them. */
+struct walk {
+    struct storage *s;
+    uint64_t to;
+    size_t fresh; /* the next one of s->fresh */
+    bool (*fn)(uint64_t position, const struct action *a, void *arg);
+    void *arg;
+    bool stopped;
+};
+
+static void give(struct walk *w, uint64_t position, const struct action *a)
+{
+    w->stopped = w->stopped || position > w->to || !w->fn(position, a, w->arg);
+}
+
+static void give_fresh(struct walk *w, uint64_t below)
+{
+    const struct storage *s = w->s;
+    for (; w->fresh < s->n_fresh && s->fresh[w->fresh].position < below && !w->stopped; w->fresh++)
+        give(w, s->fresh[w->fresh].position, &s->fresh[w->fresh]);
+}
+
+static bool is_fresh(const struct walk *w, uint64_t position)
+{
+    return w->fresh < w->s->n_fresh && w->s->fresh[w->fresh].position == position;
+}
+
+static int walk(struct walk *w, MDB_cursor *c, uint64_t from)
 {
     MDB_val k = val(&from, sizeof(from)), v;
     int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-    for (uint64_t position, floor = from; !rc; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+    for (uint64_t position, floor = from; !rc && !w->stopped; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
         struct action a;
-        if (key_decode(&k, &position) || position < floor || record_decode(position, v.mv_data, v.mv_size, &a)) {
-            snprintf(s->error, sizeof(s->error), "the record behind position %llu is damaged",
-                     (unsigned long long)floor);
-            return ERR_CORRUPT;
-        }
-        if (position > to || !fn(&a, arg)) return 0;
-        floor = position + 1;
+        bool ordered = !key_decode(&k, &position) && position >= floor;
+        if (!ordered) position = floor;
+        give_fresh(w, position);
+        if (ordered && is_fresh(w, position)) continue; /* written again since */
+        give(w, position, ordered && !record_decode(position, v.mv_data, v.mv_size, &a) ? &a : NULL);
+        if (ordered) floor = position + 1;
     }
-    return rc == MDB_NOTFOUND ? 0 : failed(s, "cannot read", rc);
+    give_fresh(w, UINT64_MAX);
+    return !rc || rc == MDB_NOTFOUND ? 0 : failed(w->s, "cannot read", rc);
+}
+
+int storage_scan(struct storage *s, uint64_t from, uint64_t to,
+                 bool (*fn)(uint64_t position, const struct action *a, void *arg), void *arg)
+{
+    MDB_txn *txn;
+    MDB_cursor *c;
+    struct walk w = { .s = s, .to = to, .fn = fn, .arg = arg };
+    int unstored = s->read_only ? 0 : checkpoint(s, NULL);
+    if (unstored) return unstored;
+    while (w.fresh < s->n_fresh && s->fresh[w.fresh].position < from) w.fresh++;
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return failed(s, "cannot read", rc);
+    rc = mdb_cursor_open(txn, s->records, &c);
+    int err = rc ? failed(s, "cannot read", rc) : walk(&w, c, from);
+    if (!rc) mdb_cursor_close(c);
+    mdb_txn_abort(txn);
+    return err;
+}
+
+struct each {
+    struct storage *s;
+    bool (*fn)(const struct action *a, void *arg);
+    void *arg;
+    int err;
+};
+
+static bool each_one(uint64_t position, const struct action *a, void *arg)
+{
+    struct each *e = arg;
+    if (a) return e->fn(a, e->arg);
+    snprintf(e->s->error, sizeof(e->s->error), "the record of position %llu is damaged", (unsigned long long)position);
+    e->err = ERR_CORRUPT;
+    return false;
 }
 
 int storage_each(struct storage *s, uint64_t from, uint64_t to, bool (*fn)(const struct action *a, void *arg),
                  void *arg)
 {
-    MDB_txn *txn;
-    MDB_cursor *c;
-    int unstored = checkpoint(s, NULL);
-    if (unstored) return unstored;
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-    if (rc) return failed(s, "cannot read", rc);
-    rc = mdb_cursor_open(txn, s->records, &c);
-    int err = rc ? failed(s, "cannot read", rc) : each(s, c, from, to, fn, arg);
-    if (!rc) mdb_cursor_close(c);
-    mdb_txn_abort(txn);
-    return err;
+    struct each e = { s, fn, arg, 0 };
+    int err = storage_scan(s, from, to, each_one, &e);
+    return err ? err : e.err;
 }
 
 struct restoring {
@@ -586,6 +719,7 @@ static int journal_failed(struct storage *s, int err)
 int storage_write(struct storage *s, const struct storage_batch *b)
 {
     size_t n = batch_size(b);
+    assert(!s->read_only);
     if (n > JOURNAL_RECORD_MAX) return checkpoint(s, b);
     buf_reset(&s->encoded);
     batch_encode(b, &s->encoded);

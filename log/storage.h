@@ -35,6 +35,9 @@ struct storage_metadata {
  * ERR_BUSY: another process has it open. ERR_FOREIGN, ERR_CORRUPT, ERR_NOSPACE, ERR_IO. err_text gets a sentence on
  * what to do. */
 int storage_open(const char *path, uint64_t map_bytes, struct storage **ret, struct buf *err_text);
+/* A folder that no scheduler has open, to be looked at: not a byte of it is changed, and it may lie where nothing can
+ * be written. ERR_NOT_FOUND: there is no log; else as above. storage_write() must not be called. */
+int storage_open_read_only(const char *path, struct storage **ret, struct buf *err_text);
 void storage_close(struct storage *s);
 
 /* False: never stored. */
@@ -57,6 +60,10 @@ int storage_read(struct storage *s, uint64_t position, struct arena *a, struct a
 /* Records in [from, to] by ascending position, until fn returns false. Bytes are valid during the call. */
 int storage_each(struct storage *s, uint64_t from, uint64_t to, bool (*fn)(const struct action *a, void *arg),
                  void *arg);
+/* The same, but goes on behind damaged records, for which a is NULL. (Where not even the key can be trusted, position
+ * is the lowest one that it may be.) */
+int storage_scan(struct storage *s, uint64_t from, uint64_t to,
+                 bool (*fn)(uint64_t position, const struct action *a, void *arg), void *arg);
 /* What went wrong in the last failed call, for people. Never NULL. */
 const char *storage_error(const struct storage *s);
 

@@ -499,16 +499,153 @@ static void a_shortened_file_is_found(void **state)
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fresh_folder, remove_folder)
 
+/* ---- reading only ---- */
+
+static void folder_text(const char *path, char out[4096])
+{
+    char command[160];
+    snprintf(command, sizeof(command), "cd %s && ls -lA --time-style=full-iso && md5sum *", path);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    size_t n = fread(out, 1, 4095, p);
+    out[n] = 0;
+    assert_int_equal(pclose(p), 0);
+}
+
+static struct storage *must_open_to_read(const char *path)
+{
+    struct storage *s = NULL;
+    struct buf why = { 0 };
+    if (storage_open_read_only(path, &s, &why)) fail_msg("%s", buf_cstr(&why));
+    buf_release(&why);
+    return s;
+}
+
+static void assert_reads_as(const char *path, const struct model *m)
+{
+    char before[4096], after[4096];
+    int err;
+    folder_text(path, before);
+    struct storage *s = must_open_to_read(path);
+    assert_true(equals(s, m, &err));
+    assert_int_equal(err, 0);
+    storage_close(s);
+    folder_text(path, after);
+    assert_string_equal(before, after);
+}
+
+/* Wherever the records are: only in the journal, in part in LMDB, all there. */
+static void reading_only_changes_nothing(void **state)
+{
+    (void)state;
+    static struct model m;
+    struct rng g = { 7 };
+    char copy[80];
+    memset(&m, 0, sizeof(m));
+    snprintf(copy, sizeof(copy), "%s.copy", folder);
+    struct storage *s = must_open(folder);
+    for (int i = 0; i < 30; i++) {
+        fill_some(s, &m, &g, 10);
+        copy_folder();
+        assert_reads_as(copy, &m);
+    }
+    storage_close(s);
+    assert_reads_as(folder, &m);
+}
+
+static void must_not_open_to_read(const char *path, int err, const char *says)
+{
+    struct storage *s = NULL;
+    struct buf why = { 0 };
+    assert_int_equal(storage_open_read_only(path, &s, &why), err);
+    assert_null(s);
+    if (!strstr(buf_cstr(&why), says)) fail_msg("\"%s\" does not say \"%s\"", buf_cstr(&why), says);
+    buf_release(&why);
+}
+
+static void reading_only_needs_a_log_that_nobody_has_open(void **state)
+{
+    (void)state;
+    must_not_open_to_read("/nonexistent/log", ERR_NOT_FOUND, "no such folder");
+    must_not_open_to_read(folder, ERR_NOT_FOUND, "holds no log");
+    assert_int_equal(access(in_folder("LOCK"), F_OK), -1);
+    struct storage *s = must_open(folder);
+    must_not_open_to_read(folder, ERR_BUSY, "another process has it open");
+    storage_close(s);
+    s = must_open_to_read(folder);
+    must_not_open(ERR_BUSY, "another process has it open");
+    storage_close(s);
+}
+
+struct scanning {
+    uint64_t damaged, n_damaged, n_sound;
+};
+
+static bool scan_one(uint64_t position, const struct action *a, void *arg)
+{
+    struct scanning *c = arg;
+    if (a)
+        c->n_sound++;
+    else
+        c->damaged = position, c->n_damaged++;
+    return true;
+}
+
+/* Where in the file these bytes are, once. */
+static off_t find_in_file(const char *path, uint8_t fill, size_t n)
+{
+    size_t size = (size_t)file_size(), run = 0;
+    uint8_t *all = xmalloc(size);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(pread(fd, all, size, 0), (ssize_t)size);
+    close(fd);
+    size_t at = 0;
+    for (; at < size && run < n; at++) run = all[at] == fill ? run + 1 : 0;
+    free(all);
+    assert_int_equal(run, n);
+    return (off_t)at - 1;
+}
+
+static void a_scan_goes_on_behind_a_damaged_record(void **state)
+{
+    (void)state;
+    static struct model m;
+    struct scanning c = { 0 };
+    memset(&m, 0, sizeof(m));
+    struct storage *s = must_open(folder);
+    for (uint64_t i = 1; i < 6; i++) put(s, &m, i, (uint8_t)(0xa0 + i), 900);
+    storage_close(s);
+    flip(in_folder("data.mdb"), find_in_file(in_folder("data.mdb"), 0xa3, 900), 1);
+    s = must_open_to_read(folder);
+    assert_int_equal(storage_scan(s, 0, UINT64_MAX, scan_one, &c), 0);
+    assert_int_equal(c.n_sound, 4);
+    assert_int_equal(c.n_damaged, 1);
+    assert_int_equal(c.damaged, 3);
+    assert_int_equal(storage_restore(s, compare, &(struct comparing){ &m, 0, true }, NULL), ERR_CORRUPT);
+    assert_non_null(strstr(storage_error(s), "position 3"));
+    storage_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(a_reopen_gives_what_was_committed),   WITH_FOLDER(one_record_is_read),
-        WITH_FOLDER(truncated_records_go_in_portions),    WITH_FOLDER(a_second_opener_is_refused),
-        WITH_FOLDER(foreign_folders_are_refused),         WITH_FOLDER(a_foreign_lmdb_file_is_refused),
-        WITH_FOLDER(an_interrupted_creation_begins_anew), WITH_FOLDER(a_full_map_says_so_and_loses_nothing),
-        WITH_FOLDER(a_crash_after_any_commit_keeps_it),   WITH_FOLDER(damage_is_found),
-        WITH_FOLDER(a_damaged_journal_is_found),          WITH_FOLDER(the_journal_goes_round),
-        WITH_FOLDER(a_shortened_file_is_found),           cmocka_unit_test(metadata_of_older_versions),
+        WITH_FOLDER(a_reopen_gives_what_was_committed),
+        WITH_FOLDER(one_record_is_read),
+        WITH_FOLDER(truncated_records_go_in_portions),
+        WITH_FOLDER(a_second_opener_is_refused),
+        WITH_FOLDER(foreign_folders_are_refused),
+        WITH_FOLDER(a_foreign_lmdb_file_is_refused),
+        WITH_FOLDER(an_interrupted_creation_begins_anew),
+        WITH_FOLDER(a_full_map_says_so_and_loses_nothing),
+        WITH_FOLDER(a_crash_after_any_commit_keeps_it),
+        WITH_FOLDER(damage_is_found),
+        WITH_FOLDER(a_damaged_journal_is_found),
+        WITH_FOLDER(the_journal_goes_round),
+        WITH_FOLDER(a_shortened_file_is_found),
+        WITH_FOLDER(reading_only_changes_nothing),
+        WITH_FOLDER(reading_only_needs_a_log_that_nobody_has_open),
+        WITH_FOLDER(a_scan_goes_on_behind_a_damaged_record),
+        cmocka_unit_test(metadata_of_older_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
