@@ -72,9 +72,10 @@ struct stream {
     bool snapshotting;
 
     bool following, elected;
-    uint64_t next;    /* the first position that has not been read */
-    uint64_t applied; /* the first that has not been applied, as far as is known */
-    uint64_t last;    /* elected: where replay ends */
+    uint64_t next;     /* the first position that has not been read */
+    uint64_t applied;  /* the first that has not been applied, as far as is known */
+    uint64_t applying; /* the first behind the batch that is being applied */
+    uint64_t last;     /* elected: where replay ends */
     uv_timer_t follow;
     struct replay *replay;
     struct buf why; /* why replay failed */
@@ -586,7 +587,8 @@ static void read_on(struct stream *s)
     uint64_t begin = log_begin(s->c.log);
     if (s->read || s->failed || s->closing) return;
     if (!replay_busy(s->replay)) {
-        s->applied = s->next;
+        s->applied = replay_gathered(s->replay) ? s->applying : s->next;
+        s->applying = s->next;
         if (replay_gathered(s->replay)) replay_begin(s->replay);
     }
     if (s->next < begin) s->next = begin;
