@@ -9,12 +9,14 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import group_failover  # noqa: E402
 import group_http  # noqa: E402
 import group_job  # noqa: E402
 import group_log  # noqa: E402
 from table import print_table  # noqa: E402
 
-GROUPS = {"log": group_log.run, "http": group_http.run, "job": group_job.run, "idle": group_job.run_idle}
+GROUPS = {"log": group_log.run, "http": group_http.run, "job": group_job.run, "idle": group_job.run_idle,
+          "failover": group_failover.run}
 GROUP_S = 420  # no group takes longer, whatever hangs
 
 
