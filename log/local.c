@@ -284,8 +284,10 @@ static void committed(struct local *l)
     if (l->err) {
         fail(l, l->err);
     } else {
+        /* Newer metadata that wait in the next batch are not stored by this one. */
+        bool stored = l->running.store_metadata && !l->batch.store_metadata;
+        if (stored && l->c.on_stored) l->c.on_stored(l->c.arg);
         release_answers(l, &l->running);
-        if (l->running.store_metadata && l->c.on_stored) l->c.on_stored(l->c.arg);
     }
     batch_release(&l->running);
 }
@@ -339,8 +341,10 @@ static void commit_or_wait(struct local *l)
 {
     struct batch *b = &l->batch;
     if (!dirty(b)) {
-        release_answers(l, b);
-        batch_release(b);
+        struct batch done = *b; /* an answer may ask for something to be stored, in the next one */
+        *b = (struct batch){ 0 };
+        release_answers(l, &done);
+        batch_release(&done);
     } else if (l->urgent || b->n_answers || b->bytes > LOCAL_READ_BYTES || l->range.wanted || l->closing) {
         start_commit(l);
     } else if (!uv_is_active((uv_handle_t *)&l->lazy)) {

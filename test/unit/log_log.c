@@ -187,6 +187,22 @@ static void closing_ends_what_is_under_way(void **state)
     assert_int_equal(result, ERR_CLOSED);
 }
 
+static void a_single_member_begins_a_new_log(void **state)
+{
+    (void)state;
+    struct log_config c = config(folder);
+    struct log_req r;
+    c.initialize = false;
+    c.auto_initialize = true;
+    struct log *l = must_open(&c);
+    assert_false(log_votes(l));
+    assert_int_equal(log_set_peers(l, NULL, 0), 0);
+    assert_int_equal(elect(l, &r), 0);
+    assert_true(log_votes(l));
+    assert_int_equal(append(l, "one", NULL), 0);
+    close_log(l);
+}
+
 static void another_quorum_size_is_refused(void **state)
 {
     (void)state;
@@ -462,6 +478,7 @@ int main(void)
         WITH_LOOP(appended_entries_survive_a_restart),
         WITH_LOOP(a_write_without_election_is_rejected),
         WITH_LOOP(closing_ends_what_is_under_way),
+        WITH_LOOP(a_single_member_begins_a_new_log),
         WITH_LOOP(another_quorum_size_is_refused),
         WITH_LOOP(a_full_log_says_so),
         WITH_LOOP(long_reads_come_in_slices),
