@@ -167,6 +167,7 @@ static void send_message(uint64_t request, const char *to, const char *name, con
 
 static void reconsider(struct peers *p);
 static void record_lead(struct peers *p);
+static void claim_place(struct peers *p);
 static void fail(struct peers *p, const char *why);
 
 static void changed(struct peers *p)
@@ -368,6 +369,16 @@ static enum quorum_verdict judge(const struct peers *p, struct buf *why)
     return verdict;
 }
 
+/* Where there is a record: among the replicas of it. */
+static bool has_place(const struct peers *p)
+{
+    const struct quorum_record *z = &p->znode;
+    uint64_t own = log_quorum_record(p->c.log)->replica;
+    for (unsigned i = 0; i < z->n_seen; i++)
+        if (z->seen[i] == own) return true;
+    return !p->c.zk || !z->size;
+}
+
 /* Since when all have answered that will; UINT64_MAX: that is not known. */
 static uint64_t settled_at(const struct peers *p)
 {
@@ -378,13 +389,25 @@ static uint64_t settled_at(const struct peers *p)
     return at;
 }
 
+static bool may_claim(const struct peers *p, struct buf *why)
+{
+    struct quorum_view view = view_of(p);
+    bool may = quorum_may_claim(&view, why);
+    free((void *)view.members);
+    return may;
+}
+
 enum quorum_verdict peers_judge(const struct peers *p, struct buf *why)
 {
     struct buf unread = { 0 };
     if (!p->takes_part && uv_now(p->c.loop) < settled_at(p)) return QUORUM_WAITS;
     enum quorum_verdict verdict = judge(p, why ? why : &unread);
+    if (verdict == QUORUM_SAFE && !p->takes_part) {
+        verdict = QUORUM_WAITS;
+        if (p->registered && !has_place(p)) (void)may_claim(p, why ? why : &unread);
+    }
     buf_release(&unread);
-    return verdict == QUORUM_SAFE && !p->takes_part ? QUORUM_WAITS : verdict;
+    return verdict;
 }
 
 static void join_group(struct peers *p)
@@ -397,6 +420,7 @@ static void join_group(struct peers *p)
 static void take_part(struct peers *p)
 {
     p->takes_part = true;
+    log_join_group(p->c.log, p->znode.changes);
     tell_log(p);
     see(p);
 }
@@ -411,7 +435,7 @@ static void get_on(struct peers *p)
         fail(p, buf_cstr(&why)); /* while our session was away */
     else if (p->c.zk && !p->joins && verdict == QUORUM_SAFE)
         join_group(p);
-    else if (p->registered && !p->takes_part && verdict == QUORUM_SAFE)
+    else if (p->registered && !p->takes_part && verdict == QUORUM_SAFE && has_place(p))
         take_part(p);
     buf_release(&why);
 }
@@ -452,12 +476,20 @@ static void reconsider(struct peers *p)
     if (p->failed) return;
     tell_exists(p);
     see(p);
+    claim_place(p);
     record_lead(p);
     look_again(p);
     changed(p);
 }
 
 /* ---- the group's record ---- */
+
+static void on_place_claimed(int err, void *arg)
+{
+    struct peers *p = arg;
+    p->writing = false;
+    if (err == ERR_REFUSED) fail(p, "no permission to write the group's quorum record");
+}
 
 static void on_record_written(int err, void *arg)
 {
@@ -471,6 +503,21 @@ static void on_record_written(int err, void *arg)
     }
 }
 
+/* Before it takes part; or the first leader has not heard of us. */
+static void claim_place(struct peers *p)
+{
+    uint64_t v[QUORUM_SEEN_MAX];
+    struct quorum_record next = p->znode;
+    struct buf unread = { 0 };
+    if (p->leads || p->writing || has_place(p) || next.size != log_quorum_record(p->c.log)->size) return;
+    bool settled = p->registered && uv_now(p->c.loop) >= settled_at(p);
+    bool may = p->takes_part || (settled && judge(p, &unread) == QUORUM_SAFE && may_claim(p, &unread));
+    buf_release(&unread);
+    if (!may) return;
+    (void)quorum_claim(&next, v, voters(p, v));
+    p->writing = quorumnode_write(p->node, &next, on_place_claimed, p) == 0;
+}
+
 /* Says that we lead, and later whom we see. What fails is tried again with the next thing that is told of the znode. */
 static void record_lead(struct peers *p)
 {
@@ -481,9 +528,10 @@ static void record_lead(struct peers *p)
     if (p->recorded && p->znode.replica != own->replica) return; /* another one does, by now */
     next.size = own->size;
     next.replica = own->replica;
+    next.changes = own->changes;
     (void)quorum_see(&next, v, voters(p, v));
     if (p->recorded && quorum_record_eq(&next, &p->znode)) return;
-    if (p->znode.size && p->znode.size != own->size)
+    if (p->znode.size && (p->znode.size != own->size || p->znode.changes != own->changes))
         fail(p, "the quorum size in ZooKeeper has been changed");
     else
         p->writing = quorumnode_write(p->node, &next, on_record_written, p) == 0;

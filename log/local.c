@@ -60,7 +60,7 @@ struct local {
         size_t n, bytes;
         uint64_t next;
     } range;
-    bool failed, closing;
+    bool failed, closing, complete;
     void (*close_cb)(void *arg);
     void *close_arg;
     struct stat_timer *commit_time;
@@ -148,8 +148,9 @@ static void add_metadata(struct local *l)
                                     .promised = l->c.replica->promised,
                                     .quorum = r->size,
                                     .id = (uint32_t)r->replica,
-                                    .closed = l->closing,
-                                    .n_seen = r->n_seen };
+                                    .complete = l->closing && l->complete,
+                                    .n_seen = r->n_seen,
+                                    .changes = r->changes };
     memcpy(m->seen, r->seen, r->n_seen * sizeof(*m->seen));
 }
 
@@ -464,10 +465,11 @@ void local_read(struct local *l, uint64_t from, uint64_t to,
     l->range.arg = arg;
 }
 
-void local_close(struct local *l, void (*cb)(void *arg), void *arg)
+void local_close(struct local *l, bool complete, void (*cb)(void *arg), void *arg)
 {
     assert(!l->closing);
     l->closing = true;
+    l->complete = complete;
     l->close_cb = cb;
     l->close_arg = arg;
     if (!l->failed) add_metadata(l);

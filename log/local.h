@@ -66,8 +66,8 @@ struct local_records {
 void local_read(struct local *l, uint64_t from, uint64_t to,
                 void (*cb)(int err, const struct local_records *r, void *arg), void *arg);
 
-/* Stores what waits and that it was closed in order, drops what is queued, then cb. A read that has not begun gets
- * ERR_CLOSED. */
-void local_close(struct local *l, void (*cb)(void *arg), void *arg);
+/* Stores what waits, drops what is queued, then cb. A read that has not begun gets ERR_CLOSED. complete: as in the
+ * metadata. */
+void local_close(struct local *l, bool complete, void (*cb)(void *arg), void *arg);
 
 #endif

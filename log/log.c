@@ -438,7 +438,8 @@ static int store_first_metadata(struct log *l, struct buf *err_text)
                                   .promised = l->replica.promised,
                                   .quorum = l->record.size,
                                   .id = (uint32_t)l->record.replica,
-                                  .n_seen = l->record.n_seen };
+                                  .n_seen = l->record.n_seen,
+                                  .changes = l->record.changes };
     memcpy(m.seen, l->record.seen, m.n_seen * sizeof(*m.seen));
     int err = storage_write(l->storage, &(struct storage_batch){ .metadata = &m });
     if (err && err_text) buf_addf(err_text, "log folder %s: %s", l->c.path, storage_error(l->storage));
@@ -464,7 +465,8 @@ static int restore(struct log *l, struct buf *err_text)
     if (initialize) l->replica.status = REPLICA_VOTING;
     l->record = (struct quorum_record){ .replica = m.id ? m.id : new_id(l), .size = l->c.quorum, .n_seen = m.n_seen };
     memcpy(l->record.seen, m.seen, m.n_seen * sizeof(*m.seen));
-    return initialize || !stored || !m.id || m.closed ? store_first_metadata(l, err_text) : 0;
+    l->record.changes = m.status == REPLICA_EMPTY ? 0 : m.changes; /* what it does not hold is not out of date */
+    return initialize || !stored || !m.id || m.complete ? store_first_metadata(l, err_text) : 0;
 }
 
 static void timing_init(struct timing *t, struct stats *s, const char *what)
@@ -576,6 +578,8 @@ void log_close(struct log *l, void (*cb)(void *arg), void *arg)
     l->closing = true;
     l->close_cb = cb;
     l->close_arg = arg;
+    enum coordinator_state state = l->coordinator.state;
+    bool writer = state == COORDINATOR_ELECTED || state == COORDINATOR_WRITE || state == COORDINATOR_WRITE_LEARN;
     coordinator_demote(&l->coordinator);
     catchup_stop(&l->catchup);
     l->elect_waits = false;
@@ -585,7 +589,7 @@ void log_close(struct log *l, void (*cb)(void *arg), void *arg)
     uv_close((uv_handle_t *)&l->timer, on_timer_closed);
     uv_close((uv_handle_t *)&l->soon, on_timer_closed);
     uv_close((uv_handle_t *)&l->slow, on_timer_closed);
-    local_close(l->local, on_local_closed, l);
+    local_close(l->local, writer, on_local_closed, l);
     if (!l->driving) local_pump(l->local);
 }
 
@@ -788,6 +792,11 @@ void log_see_replicas(struct log *l, const uint64_t *replicas, unsigned n)
     if (l->recovering || l->failure || l->closing || !quorum_see(&l->record, replicas, n)) return;
     local_store_metadata(l->local);
     drive(l);
+}
+
+void log_join_group(struct log *l, uint32_t changes)
+{
+    if (!l->record.n_seen) l->record.changes = changes;
 }
 
 void log_exists_elsewhere(struct log *l, bool exists)

@@ -73,6 +73,8 @@ int log_failure(const struct log *l);
 const struct quorum_record *log_quorum_record(const struct log *l);
 /* Notes the replicas that are in the group now, for good. Nothing is noted before this replica votes. */
 void log_see_replicas(struct log *l, const uint64_t *replicas, unsigned n);
+/* A new replica takes part from here on: its size is the one after so many changes. Before log_set_peers(). */
+void log_join_group(struct log *l, uint32_t changes);
 /* Others hold this log, even if all that answer are EMPTY: an EMPTY replica begins no new one, as long as it is set. */
 void log_exists_elsewhere(struct log *l, bool exists);
 /* Whether this replica votes. One that does not recovers by itself once the peers are known; elections wait for it. */

@@ -30,6 +30,45 @@ static void advise(struct buf *why, unsigned size)
     buf_addf(why, "; set -native_log_quorum_size=%u", size);
 }
 
+/* Both hold the log, but one of them from before the size was changed; whatever it has now. */
+static bool is_older(const struct quorum_record *a, const struct quorum_record *b)
+{
+    return a->n_seen && b->n_seen && a->changes < b->changes;
+}
+
+static void explain_change(const struct quorum_view *v, struct buf *why)
+{
+    if (v->znode.changes - v->own.changes == 1 && v->znode.size > v->own.size)
+        buf_addf(why,
+                 "the quorum size was changed to %u, and this folder has %u; set -native_log_quorum_size=%u and run "
+                 "`aurora-scheduler log set-quorum` with it",
+                 v->znode.size, v->own.size, v->znode.size);
+    else
+        buf_addf(why,
+                 "this folder is from before the quorum size was changed, so what it has is out of date; move it away, "
+                 "and set -native_log_quorum_size=%u",
+                 v->znode.size);
+}
+
+/* Nobody has missed a change. */
+static bool changes_agree(const struct quorum_view *v, struct buf *why)
+{
+    if (is_older(&v->own, &v->znode)) {
+        explain_change(v, why);
+        return false;
+    }
+    for (unsigned i = 0; i < v->n; i++) {
+        const struct quorum_member *m = &v->members[i];
+        if (!m->heard || (!is_older(&v->own, &m->record) && !is_older(&m->record, &v->own))) continue;
+        buf_addf(
+            why,
+            "the quorum size was changed %u times here and %u times at %s; move the folder away that is out of date",
+            v->own.changes, m->record.changes, m->name);
+        return false;
+    }
+    return true;
+}
+
 /* Sizes are the same wherever one is known. */
 static bool sizes_agree(const struct quorum_view *v, struct buf *why)
 {
@@ -64,7 +103,7 @@ static unsigned count_heard(const struct quorum_view *v)
 {
     unsigned n = 1;
     for (unsigned i = 0; i < v->n; i++) {
-        bool again = v->members[i].record.replica == v->own.replica;
+        bool again = false;
         for (unsigned k = 0; k < i && !again; k++)
             again = v->members[k].heard && v->members[k].record.replica == v->members[i].record.replica;
         n += v->members[i].heard && !again;
@@ -89,11 +128,38 @@ static void explain_number(const struct quorum_view *v, unsigned heard, unsigned
              all / 2 + 1);
 }
 
+/* ---- which replica this is ---- */
+
+static bool is_unique(const struct quorum_view *v, struct buf *why)
+{
+    for (unsigned i = 0; i < v->n; i++) {
+        const struct quorum_member *m = &v->members[i];
+        if (!m->heard || m->record.replica != v->own.replica) continue;
+        buf_addf(why,
+                 "%s is the same replica as this: one of the folders is a copy of the other; move the copy away, or, "
+                 "where it was made on purpose, run `aurora-scheduler log new-replica` on it",
+                 m->name);
+        return false;
+    }
+    return true;
+}
+
+static bool is_current(const struct quorum_view *v, struct buf *why)
+{
+    const struct quorum_record *z = &v->znode;
+    bool holds_log = v->own.n_seen > 0;
+    if (!z->size || !holds_log || is_in(v->own.replica, z->seen, z->n_seen)) return true;
+    buf_adds(why, "this replica has been replaced by others while it was away, so what it has is out of date; move its "
+                  "folder away, and it begins anew");
+    return false;
+}
+
 /* ---- verdicts ---- */
 
 enum quorum_verdict quorum_judge(const struct quorum_view *v, struct buf *why)
 {
-    if (!sizes_agree(v, why)) return QUORUM_REFUSED;
+    if (!changes_agree(v, why) || !sizes_agree(v, why)) return QUORUM_REFUSED;
+    if (!is_unique(v, why) || !is_current(v, why)) return QUORUM_REFUSED;
     unsigned heard = count_heard(v), silent = count_silent(v);
     if (heard + silent <= cluster(v->flag)) return QUORUM_SAFE;
     explain_number(v, heard, silent, why);
@@ -111,7 +177,8 @@ bool quorum_may_initialize(const struct quorum_view *v)
 
 bool quorum_record_eq(const struct quorum_record *a, const struct quorum_record *b)
 {
-    if (a->replica != b->replica || a->size != b->size || a->n_seen != b->n_seen) return false;
+    if (a->replica != b->replica || a->size != b->size || a->changes != b->changes) return false;
+    if (a->n_seen != b->n_seen) return false;
     for (unsigned i = 0; i < a->n_seen; i++)
         if (a->seen[i] != b->seen[i]) return false;
     return true;
@@ -136,6 +203,29 @@ bool quorum_see(struct quorum_record *r, const uint64_t *replicas, unsigned n)
     return true;
 }
 
+bool quorum_may_claim(const struct quorum_view *v, struct buf *why)
+{
+    unsigned holders = v->own.n_seen > 0;
+    for (unsigned i = 0; i < v->n; i++) holders += !v->members[i].heard || v->members[i].record.n_seen > 0;
+    if (holders >= v->flag) return true;
+    buf_addf(
+        why,
+        "the log exists, but of the %u replicas that it can be fetched from there are %u; start those that hold it, "
+        "or begin a new log as docs/operating.md tells",
+        v->flag, holders);
+    return false;
+}
+
+bool quorum_claim(struct quorum_record *z, const uint64_t *voters, unsigned n)
+{
+    uint64_t v[QUORUM_SEEN_MAX];
+    unsigned count = 0;
+    assert(n >= 1);
+    if (z->replica == 0 && z->n_seen) v[count++] = z->seen[0];
+    for (unsigned i = 0; i < n && count < QUORUM_SEEN_MAX; i++) v[count++] = voters[i];
+    return quorum_see(z, v, count);
+}
+
 /* ---- bytes ---- */
 
 /* One line of text: people look at znodes. */
@@ -143,7 +233,7 @@ void quorum_encode(const struct quorum_record *r, struct buf *out)
 {
     assert(r->size >= 1);
     assert(r->size <= LIMIT_LOG_QUORUM);
-    buf_addf(out, "quorum=%u replica=%016" PRIx64 " seen=", r->size, r->replica);
+    buf_addf(out, "quorum=%u changes=%" PRIu32 " replica=%016" PRIx64 " seen=", r->size, r->changes, r->replica);
     for (unsigned i = 0; i < r->n_seen; i++) buf_addf(out, "%s%016" PRIx64, i ? "," : "", r->seen[i]);
 }
 
@@ -188,16 +278,18 @@ static bool take_seen(const char **at, struct quorum_record *r)
 
 int quorum_decode(const void *data, size_t n, struct quorum_record *ret)
 {
-    char text[32 + 17 * (QUORUM_SEEN_MAX + 1) + 16];
+    char text[64 + 17 * (QUORUM_SEEN_MAX + 1)];
     struct quorum_record r = { 0 };
     const char *at = text;
-    uint64_t size;
+    uint64_t size, changes;
     if (n >= sizeof(text) || memchr(data, 0, n)) return ERR_MALFORMED;
     memcpy(text, data, n);
     text[n] = 0;
     if (!skip(&at, "quorum=") || !take_number(&at, 10, 2, &size)) return ERR_MALFORMED;
     if (size < 1 || size > LIMIT_LOG_QUORUM) return ERR_MALFORMED;
     r.size = (unsigned)size;
+    if (!skip(&at, " changes=") || !take_number(&at, 10, 9, &changes)) return ERR_MALFORMED;
+    r.changes = (uint32_t)changes;
     if (!skip(&at, " replica=") || !take_id(&at, &r.replica) || !skip(&at, " seen=")) return ERR_MALFORMED;
     if (!take_seen(&at, &r) || *at) return ERR_MALFORMED;
     *ret = r;

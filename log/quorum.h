@@ -9,7 +9,12 @@
  *
  * Asked before a scheduler registers in the group, and again, registered, before each election; and before an EMPTY log
  * is initialised. A leader that is running goes on: it is the newcomer with the contradiction that stays out, so that
- * nobody's mistake stops a healthy cluster. The first leader of a group writes the znode's record before it leads. */
+ * nobody's mistake stops a healthy cluster. A new leader writes the znode's record before it acknowledges anything.
+ *
+ * Each replica has a place among the 2 size - 1 of the znode's record before it takes part. One that holds the log but
+ * has no place was replaced while it was away: what it has is old, and together with others its vote could undo what
+ * was acknowledged since. And two that announce the same id are one folder and its copy, which must not have two votes.
+ */
 #ifndef AURORA_LOG_QUORUM_H
 #define AURORA_LOG_QUORUM_H
 
@@ -19,8 +24,9 @@
 #define QUORUM_SEEN_MAX (2 * LIMIT_LOG_QUORUM - 1)
 
 struct quorum_record {
-    uint64_t replica;               /* whose; 0: the znode's */
-    unsigned size;                  /* 0: there is no record */
+    uint64_t replica; /* whose; the znode's: the last leader, which has everything, 0: none since a change */
+    unsigned size;    /* 0: there is no record */
+    uint32_t changes; /* how often the size has been changed; what is from before is out of date */
     uint64_t seen[QUORUM_SEEN_MAX]; /* latest first, own one included; none before the log is initialised */
     unsigned n_seen;
 };
@@ -53,6 +59,13 @@ bool quorum_may_initialize(const struct quorum_view *v);
 /* Notes the replicas that are in the group now. The longest unseen ones are forgotten beyond 2 size - 1, as they have
  * been replaced. Returns whether the record has changed, and has to be stored. */
 bool quorum_see(struct quorum_record *r, const uint64_t *replicas, unsigned n);
+
+/* Whether this replica may take a place among those of the znode's record, if it has none: not before there are enough
+ * that hold the log, to fetch it from. Else empty ones could drive away those that have it. */
+bool quorum_may_claim(const struct quorum_view *v, struct buf *why);
+/* As quorum_see() for the znode's record: voters[0] claims a place among them. The first place is kept, where it tells
+ * which replica has everything (log/quorum_change.h). */
+bool quorum_claim(struct quorum_record *z, const uint64_t *voters, unsigned n);
 
 bool quorum_record_eq(const struct quorum_record *a, const struct quorum_record *b);
 

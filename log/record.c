@@ -22,7 +22,8 @@ struct disk_metadata {
 static_assert(sizeof(struct disk_metadata) == METADATA_BYTES_MIN, "a disk format without holes");
 
 struct disk_seen { /* behind it; then the ids */
-    uint32_t closed, n;
+    uint16_t complete, n;
+    uint32_t changes;
 };
 static_assert(sizeof(struct disk_seen) == 8, "a disk format without holes");
 
@@ -94,7 +95,7 @@ void metadata_encode(const struct storage_metadata *m, uint8_t *value)
     struct disk_metadata d = {
         .status = (uint32_t)m->status, .quorum = m->quorum, .id = m->id, .promised = m->promised
     };
-    struct disk_seen seen = { m->closed, m->n_seen };
+    struct disk_seen seen = { m->complete, (uint16_t)m->n_seen, m->changes };
     assert(m->n_seen <= QUORUM_SEEN_MAX);
     memcpy(value, &d, sizeof(d));
     memcpy(value + sizeof(d), &seen, sizeof(seen));
@@ -108,10 +109,11 @@ static int decode_seen(const uint8_t *value, size_t n, struct storage_metadata *
     struct disk_seen seen;
     if (n < sizeof(seen)) return ERR_CORRUPT;
     memcpy(&seen, value, sizeof(seen));
-    if (seen.closed > 1 || seen.n > QUORUM_SEEN_MAX) return ERR_CORRUPT;
+    if (seen.complete > 1 || seen.n > QUORUM_SEEN_MAX) return ERR_CORRUPT;
     if (n != sizeof(seen) + seen.n * sizeof(*m->seen)) return ERR_CORRUPT;
-    m->closed = seen.closed;
+    m->complete = seen.complete;
     m->n_seen = seen.n;
+    m->changes = seen.changes;
     memcpy(m->seen, value + sizeof(seen), seen.n * sizeof(*m->seen));
     return 0;
 }

@@ -12,7 +12,7 @@ void record_encode(const struct action *a, uint8_t *value);
 /* bytes are borrowed from value. ERR_CORRUPT. */
 int record_decode(uint64_t position, const void *value, size_t n, struct action *ret);
 
-/* Folders of older versions have METADATA_BYTES_MIN: no replicas seen, not closed. */
+/* Folders of older versions have METADATA_BYTES_MIN: no replicas seen, not complete. */
 enum { METADATA_BYTES_MIN = 24, METADATA_BYTES_MAX = 24 + 8 + 8 * QUORUM_SEEN_MAX };
 size_t metadata_size(const struct storage_metadata *m);
 /* value has metadata_size() bytes. */

@@ -25,10 +25,11 @@ struct storage_metadata {
     enum replica_status status;
     uint64_t promised;
     uint32_t quorum;
-    uint32_t id;                    /* of the replica, random; 0: it has none yet */
-    bool closed;                    /* in order, after the last write: all that this replica has accepted is here */
+    uint32_t id;   /* of the replica, random; 0: it has none yet */
+    bool complete; /* the log's writer has closed it in order: unless others have written since, it has everything */
     uint64_t seen[QUORUM_SEEN_MAX]; /* as in struct quorum_record */
     unsigned n_seen;
+    uint32_t changes;
 };
 
 /* Opens the folder, which is made (its parents are not) if it is missing. map_bytes 0: the default.

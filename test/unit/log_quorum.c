@@ -258,6 +258,35 @@ static void says_what_contradicts(void **state)
         QUORUM_REFUSED);
 }
 
+static void a_missed_change_is_refused(void **state)
+{
+    (void)state;
+    struct quorum_view v = view(1);
+    v.own = (struct quorum_record){ .replica = 1, .size = 1, .seen = { 1 }, .n_seen = 1 };
+    v.znode = (struct quorum_record){ .size = 3, .changes = 1, .seen = { 1 }, .n_seen = 1 };
+    assert_int_equal(verdict_of(&v, "the quorum size was changed to 3, and this folder has 1; set "
+                                    "-native_log_quorum_size=3 and run `aurora-scheduler log set-quorum` with it"),
+                     QUORUM_REFUSED);
+    v.znode.size = 1; /* and back */
+    v.znode.changes = 2;
+    assert_int_equal(verdict_of(&v, "this folder is from before the quorum size was changed, so what it has is out of "
+                                    "date; move it away, and set -native_log_quorum_size=1"),
+                     QUORUM_REFUSED);
+    v.own.n_seen = 0; /* a new one */
+    assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
+    v.own.n_seen = 1;
+    v.flag = v.own.size = 2;
+    v.znode = (struct quorum_record){ 0 };
+    struct quorum_member peer = { names[1],
+                                  true,
+                                  { .replica = 2, .size = 2, .changes = 2, .seen = { 2 }, .n_seen = 1 } };
+    v.members = &peer;
+    v.n = 1;
+    assert_int_equal(verdict_of(&v, "the quorum size was changed 0 times here and 2 times at "
+                                    "log-replica(1)@10.0.0.2:8083; move the folder away that is out of date"),
+                     QUORUM_REFUSED);
+}
+
 /* A member that says nothing may be Mesos's, which counts, or a registration left behind, which goes. */
 static void silent_members_make_it_wait(void **state)
 {
@@ -281,12 +310,45 @@ static void silent_members_make_it_wait(void **state)
 static void one_replica_counts_once(void **state)
 {
     (void)state;
-    struct quorum_member peers[3] = { { names[1], true, { .replica = 1, .size = 2 } },
+    struct quorum_member peers[3] = { { names[1], true, { .replica = 3, .size = 2 } },
                                       { names[2], true, { .replica = 2, .size = 2 } },
                                       { names[3], true, { .replica = 2, .size = 2 } } };
     struct quorum_view v = view(2);
     v.members = peers;
     v.n = 3;
+    assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
+}
+
+/* Two votes of one folder would be one too many. */
+static void a_copy_is_refused(void **state)
+{
+    (void)state;
+    struct quorum_member peer = { names[1], true, { .replica = 1, .size = 2 } };
+    struct quorum_view v = view(2);
+    v.members = &peer;
+    v.n = 1;
+    assert_int_equal(
+        verdict_of(&v, "log-replica(1)@10.0.0.2:8083 is the same replica as this: one of the folders is a copy of the "
+                       "other; move the copy away, or, where it was made on purpose, run `aurora-scheduler log "
+                       "new-replica` on it"),
+        QUORUM_REFUSED);
+    peer.heard = false;
+    assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
+}
+
+static void a_replaced_replica_is_refused(void **state)
+{
+    (void)state;
+    struct quorum_view v = view(2);
+    v.own = (struct quorum_record){ .replica = 1, .size = 2, .seen = { 1, 2, 3 }, .n_seen = 3 };
+    v.znode = (struct quorum_record){ .replica = 2, .size = 2, .seen = { 2, 3, 4 }, .n_seen = 3 };
+    assert_int_equal(verdict_of(&v, "this replica has been replaced by others while it was away, so what it has is out "
+                                    "of date; move its folder away, and it begins anew"),
+                     QUORUM_REFUSED);
+    v.own.n_seen = 0; /* empty: it fetches the log */
+    assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
+    v.own.n_seen = 3;
+    v.znode = (struct quorum_record){ .replica = 2, .size = 2, .seen = { 2, 3, 1 }, .n_seen = 3 };
     assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
 }
 
@@ -304,6 +366,19 @@ static void an_existing_log_is_not_initialised_again(void **state)
     assert_false(quorum_may_initialize(&v));
     peer.heard = false;
     assert_true(quorum_may_initialize(&v));
+}
+
+/* After a change the first place tells who has everything. */
+static void the_first_place_is_kept_after_a_change(void **state)
+{
+    (void)state;
+    struct quorum_record z = { .replica = 0, .size = 2, .seen = { 1, 2, 3 }, .n_seen = 3 };
+    assert_true(quorum_claim(&z, (const uint64_t[]){ 9, 2 }, 2));
+    assert_int_equal(z.n_seen, 3);
+    assert_memory_equal(z.seen, ((uint64_t[]){ 1, 9, 2 }), sizeof(uint64_t[3]));
+    z.replica = 1;
+    assert_true(quorum_claim(&z, (const uint64_t[]){ 7, 2, 9 }, 3));
+    assert_memory_equal(z.seen, ((uint64_t[]){ 7, 2, 9 }), sizeof(uint64_t[3]));
 }
 
 static void remembers_the_latest_replicas(void **state)
@@ -329,7 +404,8 @@ static void records_as_text(void **state)
     struct quorum_record r = { .replica = 0x1234, .size = 2, .seen = { 0x1234, UINT64_MAX }, .n_seen = 2 }, back;
     struct buf b = { 0 };
     quorum_encode(&r, &b);
-    assert_string_equal(buf_cstr(&b), "quorum=2 replica=0000000000001234 seen=0000000000001234,ffffffffffffffff");
+    assert_string_equal(buf_cstr(&b),
+                        "quorum=2 changes=0 replica=0000000000001234 seen=0000000000001234,ffffffffffffffff");
     assert_int_equal(quorum_decode(b.data, b.len, &back), 0);
     assert_memory_equal(&r, &back, sizeof(r));
     buf_release(&b);
@@ -349,18 +425,22 @@ static void damaged_records(void **state)
     static const char *const bad[] = {
         "",
         "quorum=",
-        "quorum=0 replica=0000000000000001 seen=",
-        "quorum=17 replica=0000000000000001 seen=",
-        "quorum=-1 replica=0000000000000001 seen=",
-        "quorum= 1 replica=0000000000000001 seen=",
-        "quorum=1 replica=1 seen=",
-        "quorum=1 replica=0x00000000000001 seen=",
-        "quorum=1 replica=0000000000000001",
-        "quorum=1 replica=0000000000000001 seen=,",
-        "quorum=1 replica=0000000000000001 seen=0000000000000001,",
-        "quorum=1 replica=0000000000000001 seen=0000000000000001,0000000000000002",
-        "quorum=2 replica=0000000000000001 seen=0000000000000001,0000000000000001",
-        "quorum=1 replica=0000000000000001 seen=0000000000000001 ",
+        "quorum=0 changes=0 replica=0000000000000001 seen=",
+        "quorum=17 changes=0 replica=0000000000000001 seen=",
+        "quorum=-1 changes=0 replica=0000000000000001 seen=",
+        "quorum= 1 changes=0 replica=0000000000000001 seen=",
+        "quorum=1 changes=0 replica=1 seen=",
+        "quorum=1 replica=0000000000000001 seen=",
+        "quorum=1 changes= replica=0000000000000001 seen=",
+        "quorum=1 changes=-1 replica=0000000000000001 seen=",
+        "quorum=1 changes=1234567890 replica=0000000000000001 seen=",
+        "quorum=1 changes=0 replica=0x00000000000001 seen=",
+        "quorum=1 changes=0 replica=0000000000000001",
+        "quorum=1 changes=0 replica=0000000000000001 seen=,",
+        "quorum=1 changes=0 replica=0000000000000001 seen=0000000000000001,",
+        "quorum=1 changes=0 replica=0000000000000001 seen=0000000000000001,0000000000000002",
+        "quorum=2 changes=0 replica=0000000000000001 seen=0000000000000001,0000000000000001",
+        "quorum=1 changes=0 replica=0000000000000001 seen=0000000000000001 ",
         "log-replica(1)@127.0.0.1:8083",
     };
     struct quorum_record r;
@@ -368,7 +448,7 @@ static void damaged_records(void **state)
         assert_int_equal(quorum_decode(bad[i], strlen(bad[i]), &r), ERR_MALFORMED);
     /* Every damaged byte is seen, or gives a record that is well-formed. */
     struct rng g = { 3 };
-    char text[] = "quorum=2 replica=00000000000000aa seen=00000000000000aa,00000000000000bb";
+    char text[] = "quorum=2 changes=0 replica=00000000000000aa seen=00000000000000aa,00000000000000bb";
     for (int i = 0; i < 20000; i++) {
         size_t at = rng_below(&g, sizeof(text) - 1);
         char was = text[at];
@@ -389,7 +469,11 @@ int main(void)
         cmocka_unit_test(says_what_contradicts),
         cmocka_unit_test(silent_members_make_it_wait),
         cmocka_unit_test(one_replica_counts_once),
+        cmocka_unit_test(a_copy_is_refused),
+        cmocka_unit_test(a_missed_change_is_refused),
+        cmocka_unit_test(a_replaced_replica_is_refused),
         cmocka_unit_test(an_existing_log_is_not_initialised_again),
+        cmocka_unit_test(the_first_place_is_kept_after_a_change),
         cmocka_unit_test(remembers_the_latest_replicas),
         cmocka_unit_test(records_as_text),
         cmocka_unit_test(damaged_records),

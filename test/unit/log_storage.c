@@ -100,7 +100,8 @@ static void put(struct storage *s, struct model *m, uint64_t position, uint8_t f
                                              .promised = fill,
                                              .quorum = 1,
                                              .id = 77,
-                                             .closed = fill & 1,
+                                             .complete = fill & 1,
+                                             .changes = fill,
                                              .n_seen = fill % (QUORUM_SEEN_MAX + 1) };
     for (unsigned i = 0; i < m->metadata.n_seen; i++) m->metadata.seen[i] = UINT64_MAX - i;
     struct storage_batch b = { .metadata = &m->metadata, .actions = &a, .n = 1 };
@@ -137,7 +138,7 @@ static void compare(const struct action *a, void *arg)
 static bool same_metadata(const struct storage_metadata *a, const struct storage_metadata *b)
 {
     bool same = a->status == b->status && a->promised == b->promised && a->quorum == b->quorum && a->id == b->id;
-    if (!same || a->closed != b->closed || a->n_seen != b->n_seen) return false;
+    if (!same || a->complete != b->complete || a->n_seen != b->n_seen || a->changes != b->changes) return false;
     return memcmp(a->seen, b->seen, a->n_seen * sizeof(*a->seen)) == 0;
 }
 
