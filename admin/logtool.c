@@ -75,7 +75,7 @@ void logtool_add_metadata(struct logtool *t)
              m->quorum, (uint64_t)m->id);
     buf_adds(&t->line, ",\"seen\":[");
     for (unsigned i = 0; i < m->n_seen; i++) buf_addf(&t->line, "%s\"%016" PRIx64 "\"", i ? "," : "", m->seen[i]);
-    buf_addf(&t->line, "],\"closed\":%s", m->closed ? "true" : "false");
+    buf_addf(&t->line, "],\"changes\":%" PRIu32 ",\"complete\":%s", m->changes, m->complete ? "true" : "false");
     buf_addf(&t->line, ",\"begin\":%" PRIu64 ",\"end\":%" PRIu64 ",\"records\":%" PRIu64, t->replica.begin,
              t->replica.end, t->n_records);
 }
@@ -230,7 +230,6 @@ static enum logtool_status store_voting(struct logtool *t, struct storage *s, st
 {
     m.status = REPLICA_VOTING;
     m.quorum = t->quorum;
-    m.closed = true; /* it has accepted nothing */
     while (!m.id)
         if (getrandom(&m.id, sizeof(m.id), 0) != sizeof(m.id)) m.id = 0;
     int err = storage_write(s, &(struct storage_batch){ .metadata = &m });

@@ -465,6 +465,7 @@ static int restore(struct log *l, struct buf *err_text)
     if (initialize) l->replica.status = REPLICA_VOTING;
     l->record = (struct quorum_record){ .replica = m.id ? m.id : new_id(l), .size = l->c.quorum, .n_seen = m.n_seen };
     memcpy(l->record.seen, m.seen, m.n_seen * sizeof(*m.seen));
+    if (l->replica.status == REPLICA_VOTING) (void)quorum_see(&l->record, &l->record.replica, 1);
     l->record.changes = m.status == REPLICA_EMPTY ? 0 : m.changes; /* what it does not hold is not out of date */
     return initialize || !stored || !m.id || m.complete ? store_first_metadata(l, err_text) : 0;
 }

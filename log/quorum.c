@@ -149,8 +149,8 @@ static bool is_current(const struct quorum_view *v, struct buf *why)
     const struct quorum_record *z = &v->znode;
     bool holds_log = v->own.n_seen > 0;
     if (!z->size || !holds_log || is_in(v->own.replica, z->seen, z->n_seen)) return true;
-    buf_adds(why, "this replica has been replaced by others while it was away, so what it has is out of date; move its "
-                  "folder away, and it begins anew");
+    buf_adds(why, "this replica has been replaced by others while it was away, or it was initialised beside them, so "
+                  "what it has is of no use; move its folder away, and it begins anew");
     return false;
 }
 

@@ -342,8 +342,9 @@ static void a_replaced_replica_is_refused(void **state)
     struct quorum_view v = view(2);
     v.own = (struct quorum_record){ .replica = 1, .size = 2, .seen = { 1, 2, 3 }, .n_seen = 3 };
     v.znode = (struct quorum_record){ .replica = 2, .size = 2, .seen = { 2, 3, 4 }, .n_seen = 3 };
-    assert_int_equal(verdict_of(&v, "this replica has been replaced by others while it was away, so what it has is out "
-                                    "of date; move its folder away, and it begins anew"),
+    assert_int_equal(verdict_of(&v,
+                                "this replica has been replaced by others while it was away, or it was initialised "
+                                "beside them, so what it has is of no use; move its folder away, and it begins anew"),
                      QUORUM_REFUSED);
     v.own.n_seen = 0; /* empty: it fetches the log */
     assert_int_equal(verdict_of(&v, ""), QUORUM_SAFE);
