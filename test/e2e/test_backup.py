@@ -180,6 +180,21 @@ class RestoredTest(BackupTest):
         c.scheduler.start()
         assert_restored(self, read_backup(self.back_up(c)), snapshot)
 
+    def test_into_a_new_log_before_registration(self):
+        """What is left when the log is lost: no framework of ours is registered, and then it is that of the backup."""
+        c = Cluster(simulate=True, start=False)
+        self.addCleanup(c.close)
+        c.backups = os.path.join(c.dir, "backups")
+        c.scheduler.start(active=False)
+        wait_until(lambda: c.scheduler.var("scheduler_lifecycle_LEADER_AWAITING_REGISTRATION") == 1, WAIT_S, what="it leads")
+        snapshot = java_snapshot()
+        self.assert_ok(c.rpc("stageRecovery", backupId=self.put(c, "java", encode(snapshot))))
+        self.commit(c)
+        self.assertNotIn("mesos_registered", c.scheduler.log)
+        c.master.start()
+        c.scheduler.start()
+        assert_restored(self, read_backup(self.back_up(c)), snapshot)
+
     def test_unload_and_stage_another(self):
         c = self.cluster()
         self.assert_ok(c.rpc("createJob", description=description(instances=3)))
