@@ -60,8 +60,8 @@
 #define LIMIT_LOG_INFLATED_BYTES (1u << 30)
 #define LIMIT_LOG_QUEUE_BYTES (512u << 20)
 
-/* Backups. Bytes of one value of a file that is read (a task with its config, an update with its events); file names that
- * are listed; backups that wait to be written; calls of the recovery methods that wait for each other. */
+/* Backups. Bytes of one value of a file that is read (a task with its config, an update with its events); file names
+ * that are listed; backups that wait to be written; calls of the recovery methods that wait for each other. */
 #define LIMIT_BACKUP_VALUE_BYTES (80u << 20)
 #define LIMIT_BACKUP_NAMES 10000
 #define LIMIT_BACKUP_QUEUE 16
