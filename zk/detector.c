@@ -44,7 +44,9 @@ int zk_url_parse(const char *url, struct zk_url *ret)
 static bool looks_like_pid(struct str s)
 {
     const char *at = s.n ? memchr(s.p, '@', s.n) : NULL;
-    return at && memchr(at, ':', s.n - (size_t)(at - s.p)) && s.n < 300;
+    for (uint32_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~') return false; /* it is logged, and handed on as a C string */
+    return at && memchr(at, ':', s.n - (size_t)(at - s.p)) && s.n <= ZK_MASTER_PID_MAX;
 }
 
 static int pid_of_json(struct str data, struct buf *out)
@@ -59,8 +61,11 @@ static int pid_of_json(struct str data, struct buf *out)
         buf_adds(out, pid->valuestring);
         rc = 0;
     } else if (cJSON_IsString(ip) && cJSON_IsNumber(port)) {
-        buf_addf(out, "master@%s:%d", ip->valuestring, port->valueint);
-        rc = 0;
+        struct buf made = { 0 };
+        buf_addf(&made, "master@%s:%d", ip->valuestring, port->valueint);
+        rc = looks_like_pid((struct str){ buf_cstr(&made), (uint32_t)made.len }) ? 0 : ERR_MALFORMED;
+        if (!rc) buf_add(out, made.data, made.len);
+        buf_release(&made);
     }
     cJSON_Delete(j);
     return rc;

@@ -29,8 +29,9 @@ int zk_detector_new(const struct zk_detector_config *c, struct zk_detector **ret
 /* No callback runs after the call. */
 void zk_detector_free(struct zk_detector *d);
 
-/* The PID text in a master's znode of that label (unset, "info" or "json.info"). ERR_MALFORMED, ERR_UNSUPPORTED
- * (label). */
+/* The PID text in a master's znode of that label (unset, "info" or "json.info"): visible ASCII with an '@' and a ':'
+ * behind it, not longer than this. ERR_MALFORMED, ERR_UNSUPPORTED (label); out is then as it was. */
+#define ZK_MASTER_PID_MAX 299
 struct buf;
 int zk_master_pid(struct str label, struct str data, struct buf *out);
 

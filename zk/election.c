@@ -49,6 +49,19 @@ void zk_service_write(struct buf *out, const char *host, uint16_t port, const ch
     cJSON_Delete(o);
 }
 
+/* What a host name or an address may hold: it becomes part of a Location header. */
+static bool is_host(const char *s)
+{
+    static const char extra[] = "-._:[]%";
+    size_t n = 0;
+    for (; s[n]; n++) {
+        char c = s[n];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && !strchr(extra, c)) return false;
+    }
+    return n > 0 && n < sizeof(((struct zk_endpoint *)0)->host);
+}
+
 int zk_service_read(struct str json, struct zk_endpoint *ret)
 {
     cJSON *o = json.n ? cJSON_ParseWithLength(json.p, json.n) : NULL;
@@ -56,8 +69,8 @@ int zk_service_read(struct str json, struct zk_endpoint *ret)
     const cJSON *host = cJSON_GetObjectItemCaseSensitive(s, "host"),
                 *port = cJSON_GetObjectItemCaseSensitive(s, "port");
     int rc = ERR_MALFORMED;
-    if (cJSON_IsString(host) && cJSON_IsNumber(port) && host->valuestring[0] &&
-        strlen(host->valuestring) < sizeof ret->host && port->valueint > 0 && port->valueint < 65536) {
+    if (cJSON_IsString(host) && cJSON_IsNumber(port) && is_host(host->valuestring) && port->valueint > 0 &&
+        port->valueint < 65536) {
         struct zk_endpoint e = { .port = (uint16_t)port->valueint };
         strcpy(e.host, host->valuestring);
         *ret = e;
@@ -164,8 +177,7 @@ static void make_member(struct zk_election *e)
 
 /* ---------------- looking at the children ---------------- */
 
-/* Curator's order: by what stands behind the last "lock-", else by the whole name. */
-static const char *lock_key(const char *name)
+const char *zk_lock_key(const char *name)
 {
     const char *key = name, *at = name;
     while ((at = strstr(at, "lock-"))) key = at += 5;
@@ -234,9 +246,9 @@ static void look_at_candidates(struct zk_election *e, const struct zk_result *r)
     buf_addf(&prefix, "_c_%s-lock-", e->uuid);
     for (uint32_t i = 0; i < r->n_names; i++) {
         const char *name = r->names[i].p;
-        if (has_prefix(r->names[i], buf_cstr(&prefix)) && (!mine || strcmp(lock_key(name), lock_key(mine)) < 0))
+        if (has_prefix(r->names[i], buf_cstr(&prefix)) && (!mine || strcmp(zk_lock_key(name), zk_lock_key(mine)) < 0))
             mine = name;
-        if (!first || strcmp(lock_key(name), lock_key(first)) < 0) first = name;
+        if (!first || strcmp(zk_lock_key(name), zk_lock_key(first)) < 0) first = name;
     }
     buf_release(&prefix);
     if (!mine) {

@@ -40,9 +40,14 @@ void zk_election_advertise(struct zk_election *e);
 /* Deletes advertisement and candidate if connected. No callback runs after the call. */
 void zk_election_free(struct zk_election *e);
 
-/* The advertisement's JSON: write appends it, read takes serviceEndpoint. ERR_MALFORMED. */
+/* The advertisement's JSON: write appends it, read takes serviceEndpoint, whose host is letters, digits and -._:[]%
+ * only. ERR_MALFORMED. */
 struct buf;
 void zk_service_write(struct buf *out, const char *host, uint16_t port, const char *endpoint_name);
 int zk_service_read(struct str json, struct zk_endpoint *ret);
+
+/* What candidates are ordered by, as Curator does: what stands behind the last "lock-" of the name, else the whole
+ * name. Borrowed from name. */
+const char *zk_lock_key(const char *name);
 
 #endif

@@ -455,6 +455,9 @@ static void services_have_the_form_that_clients_read(void **state)
     assert_int_equal(e.port, 8081);
     assert_int_equal(zk_service_read(STR("{\"serviceEndpoint\":{\"host\":\"h\",\"port\":70000}}"), &e), ERR_MALFORMED);
     assert_int_equal(zk_service_read(STR("nonsense"), &e), ERR_MALFORMED);
+    assert_int_equal(zk_service_read(STR("{\"serviceEndpoint\":{\"host\":\"h\\r\\nX:\",\"port\":1}}"), &e),
+                     ERR_MALFORMED);
+    assert_int_equal(zk_service_read(STR("{\"serviceEndpoint\":{\"host\":\"[::1%eth0]\",\"port\":1}}"), &e), 0);
     buf_release(&b);
 }
 
@@ -511,6 +514,10 @@ static void masters_of_every_version_are_read(void **state)
     buf_reset(&b);
     assert_int_equal(zk_master_pid(STR("info"), STR("\x0a\x7fx"), &b), ERR_MALFORMED);
     assert_int_equal(zk_master_pid(STR("json.info"), STR("{}"), &b), ERR_MALFORMED);
+    assert_int_equal(zk_master_pid(STR("json.info"), STR("{\"address\":{\"ip\":\"\\n\",\"port\":1}}"), &b),
+                     ERR_MALFORMED);
+    assert_int_equal(zk_master_pid((struct str){ 0 }, STR("master@10.0.0.1:50\0"), &b), ERR_MALFORMED);
+    assert_int_equal(b.len, 0);
     assert_int_equal(zk_master_pid(STR("foo"), STR("x"), &b), ERR_UNSUPPORTED);
     buf_release(&b);
 }
