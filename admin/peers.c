@@ -484,11 +484,19 @@ static void reconsider(struct peers *p)
 
 /* ---- the group's record ---- */
 
+static void refuse_record(struct peers *p)
+{
+    struct buf why = { 0 };
+    zk_refusal(p->c.zk, "write the group's quorum record", p->c.group_path, &why);
+    fail(p, buf_cstr(&why));
+    buf_release(&why);
+}
+
 static void on_place_claimed(int err, void *arg)
 {
     struct peers *p = arg;
     p->writing = false;
-    if (err == ERR_REFUSED) fail(p, "no permission to write the group's quorum record");
+    if (err == ERR_REFUSED) refuse_record(p);
 }
 
 static void on_record_written(int err, void *arg)
@@ -496,7 +504,7 @@ static void on_record_written(int err, void *arg)
     struct peers *p = arg;
     p->writing = false;
     if (err == ERR_REFUSED) {
-        fail(p, "no permission to write the group's quorum record");
+        refuse_record(p);
     } else if (err == 0 && !p->recorded) {
         p->recorded = true;
         p->c.on_recorded(p->c.arg);

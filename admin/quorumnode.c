@@ -59,6 +59,14 @@ static void tell(struct quorumnode *n, const struct zk_result *r)
     n->c.on_record(&record, n->c.arg);
 }
 
+static void refuse(struct quorumnode *n, const char *what)
+{
+    struct buf why = { 0 };
+    zk_refusal(n->c.session, what, n->path, &why);
+    fail(n, buf_cstr(&why));
+    buf_release(&why);
+}
+
 static void on_made(const struct zk_result *r, void *arg)
 {
     struct quorumnode *n = arg;
@@ -66,7 +74,7 @@ static void on_made(const struct zk_result *r, void *arg)
     if (r->err == 0)
         read_node(n);
     else if (r->err == ERR_REFUSED)
-        fail(n, "no permission to make the group's path");
+        refuse(n, "make the group's path");
     else
         retry_later(n);
 }
@@ -85,7 +93,7 @@ static void on_read(const struct zk_result *r, void *arg)
     if (r->err == ERR_NOT_FOUND)
         n->reading = zk_ensure_path(n->c.session, n->path, on_made, n) == 0;
     else if (r->err == ERR_REFUSED)
-        fail(n, "no permission to read the group's znode");
+        refuse(n, "read the group's znode");
     else if (r->err)
         retry_later(n);
     else if (n->dirty)

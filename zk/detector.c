@@ -7,11 +7,13 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
+enum { UNKNOWN = -1, NONE = -2 };
+
 struct zk_detector {
     struct zk_detector_config cfg;
     struct zk_group *group;
     struct zk_listener *listener;
-    int32_t leader; /* number, -1 = none known */
+    int32_t leader; /* number, UNKNOWN or NONE */
 };
 
 static int copy_part(char *to, size_t cap, const char *from, size_t n)
@@ -121,8 +123,8 @@ static void on_members(const struct zk_member *m, uint32_t n, void *arg)
 {
     struct zk_detector *d = arg;
     if (n == 0) {
-        if (d->leader != -1) d->cfg.on_master(NULL, d->cfg.arg);
-        d->leader = -1;
+        if (d->leader != NONE) d->cfg.on_master(NULL, d->cfg.arg);
+        d->leader = NONE;
         return;
     }
     if (m[0].number == d->leader) return;
@@ -148,8 +150,8 @@ static void on_session(enum zk_event ev, void *arg)
 {
     struct zk_detector *d = arg;
     if (ev != ZK_LOST) return;
-    if (d->leader != -1) d->cfg.on_master(NULL, d->cfg.arg);
-    d->leader = -1;
+    if (d->leader >= 0) d->cfg.on_master(NULL, d->cfg.arg);
+    d->leader = UNKNOWN;
 }
 
 int zk_detector_new(const struct zk_detector_config *c, struct zk_detector **ret)
@@ -157,7 +159,7 @@ int zk_detector_new(const struct zk_detector_config *c, struct zk_detector **ret
     struct zk_detector *d = xcalloc(1, sizeof *d);
     d->cfg = *c;
     d->cfg.path = xstrdup(c->path);
-    d->leader = -1;
+    d->leader = UNKNOWN;
     struct zk_group_config g = {
         .session = c->session, .path = c->path, .on_members = on_members, .on_failed = on_failed, .arg = d
     };

@@ -19,8 +19,9 @@ int zk_url_parse(const char *url, struct zk_url *ret);
 struct zk_detector_config {
     struct zk_session *session;
     const char *path;
-    /* The leading master's PID text, "master@ip:port", or NULL for none: at each change of the leader, and again for
-     * the same one when the session was lost in between. Data that can't be read counts as no leader, with a log line.
+    /* The leading master's PID text, "master@ip:port", or NULL for none: at first, at each change of the leader, and
+     * again for the same one when the session was lost in between. Data that can't be read counts as no leader, with a
+     * log line.
      */
     void (*on_master)(const char *pid, void *arg);
     void *arg;

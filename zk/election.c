@@ -89,6 +89,14 @@ static void fail(struct zk_election *e, const char *why)
     e->cfg.on_failed(why, e->cfg.arg);
 }
 
+static void refuse(struct zk_election *e, const char *what)
+{
+    struct buf why = { 0 };
+    zk_refusal(e->cfg.session, what, e->path, &why);
+    fail(e, buf_cstr(&why));
+    buf_release(&why);
+}
+
 static void defeat(struct zk_election *e, const char *why)
 {
     if (!e->joined || e->defeated) return;
@@ -114,7 +122,7 @@ static bool troubled(struct zk_election *e, const struct zk_result *r, const cha
 {
     if (!r->err) return false;
     if (r->err == ERR_REFUSED)
-        fail(e, what);
+        refuse(e, what);
     else if (zk_connected(e->cfg.session))
         uv_timer_start(e->retry, on_retry, RETRY_MS, 0);
     return true;
@@ -138,8 +146,7 @@ static void on_candidate(const struct zk_result *r, void *arg)
 {
     struct zk_election *e = arg;
     e->creating_candidate = false;
-    if (troubled(e, r, "no permission to become a candidate"))
-        return; /* looking again finds it by its uuid, if it was made */
+    if (troubled(e, r, "become a candidate")) return; /* looking again finds it by its uuid, if it was made */
     e->candidate = last_part(r->path);
     look(e);
 }
@@ -148,7 +155,7 @@ static void on_advertised(const struct zk_result *r, void *arg)
 {
     struct zk_election *e = arg;
     e->creating_member = false;
-    if (troubled(e, r, "no permission to announce the leader")) return;
+    if (troubled(e, r, "announce the leader")) return;
     e->member = last_part(r->path);
     look(e);
 }
@@ -278,7 +285,7 @@ static void on_children(const struct zk_result *r, void *arg)
     struct zk_election *e = arg;
     if (r->err) {
         e->busy = false;
-        troubled(e, r, "no permission to list the candidates");
+        troubled(e, r, "list the candidates");
         return;
     }
     look_at_candidates(e, r);
@@ -288,7 +295,7 @@ static void on_children(const struct zk_result *r, void *arg)
 static void on_path(const struct zk_result *r, void *arg)
 {
     struct zk_election *e = arg;
-    if (troubled(e, r, "no permission to make the path")) {
+    if (troubled(e, r, "make the path")) {
         e->busy = false;
         return;
     }

@@ -81,6 +81,14 @@ static void fail(struct zk_group *g, const char *why)
     if (cb) cb(why, g->cfg.arg);
 }
 
+static void refuse(struct zk_group *g, const char *what)
+{
+    struct buf why = { 0 };
+    zk_refusal(g->cfg.session, what, g->path, &why);
+    fail(g, buf_cstr(&why));
+    buf_release(&why);
+}
+
 /* ---------------- reading the members ---------------- */
 
 static int by_number(const void *a, const void *b)
@@ -156,7 +164,7 @@ static void on_list(const struct zk_result *r, void *arg)
     if (r->err) {
         g->listing = false;
         if (r->err == ERR_REFUSED)
-            fail(g, "no permission to list the group");
+            refuse(g, "list the group");
         else if (zk_connected(g->cfg.session))
             retry_later(g);
         return;
@@ -196,7 +204,7 @@ static void on_joined(const struct zk_result *r, void *arg)
     struct str label;
     g->joining = false;
     if (r->err == ERR_REFUSED) {
-        fail(g, "no permission to join the group");
+        refuse(g, "join the group");
         return;
     }
     if (r->err) {
@@ -237,7 +245,7 @@ static void on_path(const struct zk_result *r, void *arg)
 {
     struct zk_group *g = arg;
     if (r->err == ERR_REFUSED) {
-        fail(g, "no permission to make the group's path");
+        refuse(g, "make the group's path");
         return;
     }
     if (r->err) {

@@ -23,6 +23,7 @@ struct zk_request {
     void *arg;
     struct zk_watch *watch;
     bool exists_ok;
+    char *path; /* of a create that asks, when it is refused, whether the node is there anyway */
 };
 
 struct zk_watch {
@@ -613,6 +614,7 @@ static void request_free(struct zk_request *r)
         if (r->next) r->next->prev = r->prev;
         r->z->n_requests--;
     }
+    free(r->path);
     free(r);
 }
 
@@ -647,10 +649,25 @@ static void finish(struct zk_request *r, struct zk_result *res, int rc)
     if (cb) cb(res, arg);
 }
 
+static void on_exists(int rc, const struct Stat *stat, const void *data)
+{
+    struct zk_result res = { 0 };
+    (void)stat;
+    finish((struct zk_request *)(uintptr_t)data, &res, rc == ZNONODE ? ZNOAUTH : rc);
+}
+
+/* Whether we may create is checked before whether there is something to create: a node below a parent that is closed to
+ * us is refused even if it exists. */
+static bool asks_if_exists(struct zk_request *r, int rc)
+{
+    return rc == ZNOAUTH && r->path && r->z && !r->z->closing && zoo_aexists(r->z->zh, r->path, 0, on_exists, r) == ZOK;
+}
+
 static void on_string(int rc, const char *value, const void *data)
 {
     struct zk_request *r = (struct zk_request *)(uintptr_t)data;
     struct zk_result res = { 0 };
+    if (asks_if_exists(r, rc)) return;
     if (rc == ZOK && value && r->z) res.path = str_c(value + strlen(r->z->chroot));
     finish(r, &res, rc);
 }
@@ -841,7 +858,17 @@ int zk_ensure_path(struct zk_session *z, const char *path, zk_cb cb, void *arg)
         *p = '/';
     }
     if (!rc) rc = create_full(z, text, STR(""), ZK_PERSISTENT, cb, arg);
-    free(text);
-    if (!rc) z->requests->exists_ok = true;
-    return rc;
+    if (rc) {
+        free(text);
+        return rc;
+    }
+    z->requests->exists_ok = true;
+    z->requests->path = text;
+    return 0;
+}
+
+void zk_refusal(const struct zk_session *z, const char *what, const char *path, struct buf *out)
+{
+    buf_addf(out, "no permission to %s: the ACL of %s%s is for other credentials (-zk_digest_credentials)", what,
+             z->chroot, path);
 }

@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+struct buf;
 struct zk_session;
 
 enum zk_event {
@@ -73,8 +74,11 @@ int zk_set(struct zk_session *z, const char *path, struct str data, int32_t vers
  */
 int zk_get_watch(struct zk_session *z, const char *path, void (*changed)(void *arg), zk_cb cb, void *arg);
 int zk_children_watch(struct zk_session *z, const char *path, void (*changed)(void *arg), zk_cb cb, void *arg);
-/* Makes the path and all its parents as empty persistent nodes; those that exist are fine. */
+/* Makes the path and all its parents as empty persistent nodes; those that exist are fine, also where we may not create
+ * any. */
 int zk_ensure_path(struct zk_session *z, const char *path, zk_cb cb, void *arg);
+/* For people, after ERR_REFUSED: what could not be done with the path, and where to look. */
+void zk_refusal(const struct zk_session *z, const char *what, const char *path, struct buf *out);
 /* No callback with this arg runs any more: requests and watches under way are forgotten. */
 void zk_forget(struct zk_session *z, void *arg);
 

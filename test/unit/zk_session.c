@@ -235,6 +235,8 @@ static void others_may_not_change_what_credentials_made(void **state)
     assert_int_equal(create(mine, "/guarded/n", "x", ZK_PERSISTENT).err, 0);
     assert_int_equal(create(other, "/guarded/m", "x", ZK_PERSISTENT).err, ERR_REFUSED);
     assert_string_equal(get(other, "/guarded/n").data, "x");
+    assert_int_equal(ensure(other, "/guarded/n").err, 0); /* it is there, whoever may create */
+    assert_int_equal(ensure(other, "/guarded/m").err, ERR_REFUSED);
     zk_unlisten(l);
     close_session(mine);
     close_session(other);
@@ -482,20 +484,22 @@ static void the_smallest_number_leads(void **state)
     struct masters m = { 0 };
     struct zk_detector *d = NULL;
     ensure(z, "/mesos/log_replicas");
-    struct answer first =
-        create(masters, "/mesos/json.info_", "{\"pid\":\"master@127.0.0.1:5050\"}", ZK_EPHEMERAL_NODE | ZK_SEQUENTIAL);
     struct zk_detector_config c = { .session = z, .path = "/mesos", .on_master = on_master, .arg = &m };
     assert_int_equal(zk_detector_new(&c, &d), 0);
     run_until(&m.n, 1);
+    assert_string_equal(m.pid, "none");
+    struct answer first =
+        create(masters, "/mesos/json.info_", "{\"pid\":\"master@127.0.0.1:5050\"}", ZK_EPHEMERAL_NODE | ZK_SEQUENTIAL);
+    run_until(&m.n, 2);
     assert_string_equal(m.pid, "master@127.0.0.1:5050");
     create(masters, "/mesos/json.info_", "{\"address\":{\"ip\":\"127.0.0.1\",\"port\":5049}}",
            ZK_EPHEMERAL_NODE | ZK_SEQUENTIAL);
     struct answer gone = { 0 };
     zk_delete(masters, first.path, on_answer, &gone);
-    run_until(&m.n, 2);
+    run_until(&m.n, 3);
     assert_string_equal(m.pid, "master@127.0.0.1:5049");
     close_session(masters);
-    run_until(&m.n, 3);
+    run_until(&m.n, 4);
     assert_string_equal(m.pid, "none");
     zk_detector_free(d);
     close_session(z);
