@@ -5,8 +5,9 @@
         c.scheduler.kill9()
         c.scheduler.start()
 
-With schedulers=3 there are c.schedulers, a real ZooKeeper c.zk and the other functions go to whoever leads (c.leader()). With
-net=Network() (network.py) the schedulers "s0", "s1", ... reach each other and ZooKeeper, "zk", only through that.
+With schedulers=3 there are c.schedulers, a real ZooKeeper c.zk (zk=True: for a single scheduler, too; zk=3: an ensemble) and the other
+functions go to whoever leads (c.leader()). With net=Network() (network.py) the schedulers "s0", "s1", ... reach each other and ZooKeeper,
+"zk", only through that. With master_path the master is looked for in ZooKeeper.
 
 $BUILD is the build to test (build/asan under `make test`). Everything that was started is stopped at the end; what the processes
 wrote is printed when a test fails to start them.
@@ -126,28 +127,57 @@ class Master(Process):
 
 
 class ZooKeeper(Process):
-    """Debian's, with data that outlives kill9() and start()."""
+    """Debian's, with data that outlives kill9() and start(). quorum: the ports (peers', election's) of each of an ensemble's servers."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, number=0, quorum=()):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        config = os.path.join(directory, "zoo.cfg")
+        name = f"zookeeper{number or ''}"
+        config, data = os.path.join(directory, f"{name}.cfg"), os.path.join(directory, f"{name}.data")
+        os.makedirs(data)
+        with open(os.path.join(data, "myid"), "w", encoding="utf-8") as f:
+            f.write(str(number))
         with open(config, "w", encoding="utf-8") as f:
-            f.write(f"tickTime=200\ndataDir={directory}/zookeeper\nclientPort={self.port}\n"
+            f.write(f"tickTime=200\ndataDir={data}\nclientPort={self.port}\n"
                     "clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n"
-                    "4lw.commands.whitelist=*\nmaxSessionTimeout=60000\n")
-        super().__init__("zookeeper", ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp",
-                                       "/usr/share/java/zookeeper.jar",
-                                       "org.apache.zookeeper.server.quorum.QuorumPeerMain", config], directory)
+                    "4lw.commands.whitelist=*\nmaxSessionTimeout=60000\ninitLimit=100\nsyncLimit=20\n")
+            f.writelines(f"server.{i}=127.0.0.1:{a}:{b}\n" for i, (a, b) in enumerate(quorum, 1))
+        super().__init__(name, ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp",
+                                "/usr/share/java/zookeeper.jar",
+                                "org.apache.zookeeper.server.quorum.QuorumPeerMain", config], directory)
 
-    def ok(self):
+    def ask(self, word):
+        """The answer to a four-letter word."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
-            s.sendall(b"ruok")
-            return s.recv(4) == b"imok"
+            s.sendall(word.encode())
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
+    def serves(self):
+        return "Mode: " in self.ask("srvr")
+
+    def start(self, ready=True):
+        self.spawn()
+        if ready:
+            self.wait_ready(self.serves)
+
+
+class Ensemble:
+    """Several ZooKeeper servers that are one."""
+
+    def __init__(self, directory, n):
+        ports = [(free_port(), free_port()) for _ in range(n)]
+        self.servers = [ZooKeeper(directory, i + 1, ports) for i in range(n)]
+        self.address = ",".join(s.address for s in self.servers)
 
     def start(self):
-        self.spawn()
-        self.wait_ready(self.ok)
+        for s in self.servers:
+            s.start(ready=False)
+        for s in self.servers:
+            s.wait_ready(s.serves)
+
+    def server_of(self, session):
+        """The server that a session, in hexadecimal, is connected to."""
+        return next((s for s in self.servers if s.popen.poll() is None and f"sid=0x{session}" in s.ask("cons")), None)
 
 
 class Scheduler(Process):
@@ -213,12 +243,15 @@ class Scheduler(Process):
 
 class Cluster:
     def __init__(self, build=None, agents=1, simulate=False, agent_resources=None, flags=(), master_flags=(), env=None,
-                 start=True, schedulers=1, quorum=None, session_ms=2000, net=None):
+                 start=True, schedulers=1, quorum=None, session_ms=2000, net=None, zk=None,
+                 master_path=None):
         self.build = os.path.abspath(build or os.environ["BUILD"])
         self.dir = tempfile.mkdtemp(prefix="aurora-test-")
         port = free_port()
         self.master = Master(self.build, self.dir, port, agents, simulate, agent_resources, list(master_flags))
-        self.zk = ZooKeeper(self.dir) if schedulers > 1 else None
+        zk = schedulers > 1 if zk is None else zk
+        self.zk = None if not zk else ZooKeeper(self.dir) if zk is True else Ensemble(self.dir, zk)
+        master = f"zk://{self.zk.address}{master_path}" if master_path else f"127.0.0.1:{port}"
         flags = list(flags)
         if self.zk:
             flags += [f"-zk_session_timeout={session_ms}ms", "-serverset_path=/aurora/scheduler",
@@ -226,7 +259,7 @@ class Cluster:
         self.net, self.schedulers = net, []
         for i in range(schedulers):
             own = [f"-zk_endpoints={self.zk_endpoint(i)}"] if self.zk else []
-            self.schedulers.append(Scheduler(self.build, self.dir, f"127.0.0.1:{port}", flags + own, env,
+            self.schedulers.append(Scheduler(self.build, self.dir, master, flags + own, env,
                                              str(i) if self.zk else ""))
             if net:
                 self.schedulers[i].behind(net, f"s{i}")
@@ -273,7 +306,7 @@ class Cluster:
         return [s for s in self.schedulers if s is not self.scheduler]
 
     def close(self):
-        for p in (*self.schedulers, self.master, self.zk):
+        for p in (*self.schedulers, self.master, *getattr(self.zk, "servers", [self.zk])):
             if p is not None and p.popen is not None and p.popen.poll() is None:
                 p.stop() if p is self.master else p.kill9()
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -47,6 +47,8 @@ class Connection:
             data = await (self.first(reader) if there and not self.src else reader.read(CHUNK))
             while data:
                 await self.passing(there)
+                if self.net.tap:
+                    self.net.tap(self.src, there, data)
                 writer.write(data)
                 await writer.drain()
                 data = await reader.read(CHUNK)
@@ -85,6 +87,7 @@ class Connection:
 class Network:
     def __init__(self):
         self.names, self.cuts, self.delays, self.connections, self.servers = {}, set(), {}, set(), []
+        self.tap = None  # called with (src, whether from src, bytes) of all that passes
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
