@@ -2,6 +2,7 @@
 
 #include "admin/exchange.h"
 #include "admin/logsink.h"
+#include "admin/memory.h"
 #include "admin/procstats.h"
 #include "admin/recovery.h"
 #include "admin/snapshots.h"
@@ -13,7 +14,6 @@
 #include <systemd/sd-daemon.h>
 
 #include <assert.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,8 +22,7 @@
 #define STOP_TIMEOUT_MS 5000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
-/* Free memory that malloc may keep for the next burst, and how often it is looked at, in ticks of the statistics. */
-#define TRIM_FREE_BYTES (8u << 20)
+/* How often it is looked for memory to give back, in ticks of the statistics. */
 #define TRIM_TICKS 5
 
 static const char *const state_names[] = {
@@ -370,20 +369,13 @@ static void on_signal(uv_signal_t *s, int number)
     app_stop(a, 0, number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
-/* Short-lived memory of a burst leaves holes that malloc keeps; once it is quiet they go back to the system. */
-static void trim_memory(struct app *a)
-{
-    struct mallinfo2 m = mallinfo2();
-    if (pipeline_held(a->pipeline) == 0 && m.fordblks > TRIM_FREE_BYTES && m.fordblks > m.uordblks / 2) malloc_trim(0);
-}
-
 static void on_tick(uv_timer_t *t)
 {
     struct app *a = t->data;
     looplag_tick(&a->lag);
     procstats_tick(a->stats, app_now_ms(NULL));
     stats_tick(a->stats, app_now_ms(NULL));
-    if (++a->ticks % TRIM_TICKS == 0) trim_memory(a);
+    if (++a->ticks % TRIM_TICKS == 0 && pipeline_held(a->pipeline) == 0) memory_trim(a->loop, app_now_ms(NULL));
 }
 
 static void on_watchdog(uv_timer_t *t)

@@ -5,6 +5,7 @@
 #include "admin/logsink.h"
 #include "admin/logtool.h"
 #include "admin/procstats.h"
+#include "admin/memory.h"
 #include "admin/version.h"
 #include "core/logline.h"
 
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
     struct buf err = { 0 };
     int status = 1;
     (void)signal(SIGPIPE, SIG_IGN);
+    memory_setup();
     if (argc > 1 && strcmp(argv[1], "log") == 0)
         return (int)logtool(argc - 2, (const char *const *)argv + 2, stdout, stderr);
     if (flags_parse(&flags, argc, (const char *const *)argv, settings_read_file, NULL, &err) != 0)

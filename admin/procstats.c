@@ -1,9 +1,9 @@
 #include "admin/procstats.h"
 
+#include "admin/memory.h"
 #include "admin/version.h"
 
 #include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -113,18 +113,13 @@ static void tick_cpu(struct stats *s, int64_t now_ms)
 
 static void tick_memory(struct stats *s)
 {
-    struct mallinfo2 m = mallinfo2();
-    int64_t used = (int64_t)(m.uordblks + m.hblkhd);
-    int64_t committed = (int64_t)(m.arena + m.hblkhd);
-    set_int(s, "jvm_memory_heap_mb_used", used >> 20);
-    set_int(s, "jvm_memory_heap_mb_committed", committed >> 20);
-    set_int(s, "jvm_memory_free_mb", (committed - used) >> 20);
-    set_int(s, "jvm_memory_mb_total", committed >> 20);
-    FILE *f = fopen("/proc/self/statm", "re");
-    long pages, resident;
-    if (f && fscanf(f, "%ld %ld", &pages, &resident) == 2)
-        set_int(s, "process_resident_memory_bytes", (int64_t)resident * sysconf(_SC_PAGESIZE));
-    if (f) (void)fclose(f);
+    struct memory m;
+    if (!memory_read(&m)) return;
+    set_int(s, "jvm_memory_heap_mb_used", m.own >> 20);
+    set_int(s, "jvm_memory_heap_mb_committed", m.reserved >> 20);
+    set_int(s, "jvm_memory_free_mb", (m.reserved - m.own) >> 20);
+    set_int(s, "jvm_memory_mb_total", m.reserved >> 20);
+    set_int(s, "process_resident_memory_bytes", m.resident);
 }
 
 void procstats_tick(struct stats *s, int64_t now_ms)
