@@ -38,6 +38,7 @@ static bool begins_with(const char *name, const char *prefix)
 static int make_folders(const char *dir)
 {
     char path[PATH_MAX];
+    if (!*dir) return ENOENT;
     if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path)) return ENAMETOOLONG;
     for (char *p = path + 1; *p; p++) {
         if (*p != '/') continue;

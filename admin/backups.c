@@ -57,11 +57,6 @@ int backups_new(const struct backups_config *c, struct backups **ret, struct buf
     return 0;
 }
 
-const char *backups_dir(const struct backups *b)
-{
-    return b->dir;
-}
-
 bool backups_due(const struct backups *b)
 {
     return b->c.now_ms(b->c.arg) >= b->last_ms + b->c.interval_ms;

@@ -25,7 +25,6 @@ struct backups_config {
 
 /* Copies dir. ERR_IO with a line in err_text. Blocks on the folder (start-up only). */
 int backups_new(const struct backups_config *c, struct backups **ret, struct buf *err_text);
-const char *backups_dir(const struct backups *b);
 
 /* The interval has passed since the last one was begun, whatever became of it; at first, since the start. */
 bool backups_due(const struct backups *b);

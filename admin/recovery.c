@@ -136,8 +136,7 @@ static void in_pool(uv_work_t *w)
     struct recovery *r = w->data;
     struct turn *t = r->head;
     const struct rpc_request *q = rpc_call_request(t->call);
-    const char *dir = r->app->backups ? backups_dir(r->app->backups) : NULL;
-    staged_run(&r->staged, dir, q->method, q->args, t->response, &t->arena);
+    staged_run(&r->staged, flag_text(r->app->flags, FLAG_backup_dir), q->method, q->args, t->response, &t->arena);
     rpc_call_encode(t->call, t->response);
 }
 

@@ -1,8 +1,11 @@
 """Backups and recovery from them. Their files are read and written by python3-thrift, which shares no code with us: what we write is
 what getTasksStatus says, and what Aurora writes is what we restore."""
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -16,6 +19,7 @@ import thrift_api
 KEY = {"role": "www", "environment": "prod", "name": "hello"}
 NAME = re.compile(r"scheduler-backup-\d{4}-\d\d-\d\d-\d\d-\d\d")
 WAIT_S = 60
+QUEUE = 64  # LIMIT_RECOVERY_CALLS
 
 
 def description(name="hello", instances=1, data="sleep 1000"):
@@ -227,6 +231,28 @@ class RestoredTest(BackupTest):
             self.assertEqual((code, message.startswith(f"Failed to decode backup {c.backups}/{name}: ")), ("ERROR", True), message)
         self.assert_error(c.rpc("commitRecovery"), "No backup loaded.")
         self.assert_ok(c.rpc("createJob", description=description()))
+
+    def test_calls_wait_in_a_bounded_queue(self):
+        """All at once, since the scheduler stands still while they are sent."""
+        c = self.cluster()
+        for i in range(2000):
+            self.put(c, f"f{i}", b"")
+        request = b"POST /api/v1/listBackups HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        os.kill(c.scheduler.pid, signal.SIGSTOP)
+        calls = [socket.create_connection(("127.0.0.1", c.scheduler.http_port)) for _ in range(100)]
+        for s in calls:
+            s.sendall(request)
+        os.kill(c.scheduler.pid, signal.SIGCONT)
+        answers = []
+        for s in calls:
+            with s, s.makefile("rb") as f:
+                answers.append(json.loads(f.read().split(b"\r\n\r\n", 1)[1]))
+        served = [a for a in answers if a["responseCode"] == "OK"]
+        refused = [self.code(a) for a in answers if a["responseCode"] != "OK"]
+        self.assertGreaterEqual(len(served), QUEUE)
+        self.assertTrue(all(len(a["result"]["listBackupsResult"]["backups"]) == 2000 for a in served))
+        self.assertEqual(set(refused), {("ERROR_TRANSIENT", "Too many calls wait for a backup")})
+        self.assertEqual(len(self.names(c)), 2000)
 
     def test_no_write_behind_the_restored_state(self):
         """Clients go on writing while a backup is restored: not one task of theirs is there afterwards."""

@@ -261,6 +261,12 @@ static void test_folder(void **state)
     assert_int_equal(backup_folder_open(in(f, "file"), &f->why), ERR_IO);
     assert_int_equal(backup_folder_open(in(f, "file/below"), &f->why), ERR_IO);
     assert_int_equal(backup_folder_open("/proc/none", &f->why), ERR_IO);
+    assert_int_equal(backup_folder_open("", &f->why), ERR_IO);
+    assert_int_equal(backup_folder_open(in(f, "d/"), &f->why), 0);
+    char long_path[5000];
+    memset(long_path, 'x', sizeof(long_path) - 1);
+    long_path[sizeof(long_path) - 1] = 0;
+    assert_int_equal(backup_folder_open(long_path, &f->why), ERR_IO);
 }
 
 static void test_stale_files_are_removed(void **state)

@@ -282,6 +282,31 @@ static void test_damaged_input_never_crashes(void **state)
     }
 }
 
+static void assert_skips(unsigned type, const char *bytes, size_t n)
+{
+    size_t used = 99;
+    assert_int_equal(tbinary_skip(bytes, n, type, &used), 0);
+    assert_int_equal(used, n);
+    assert_int_equal(tbinary_skip(bytes, n + 1, type, &used), 0); /* the literal's NUL */
+    assert_int_equal(used, n);
+    for (size_t cut = 0; cut < n; cut++) assert_int_equal(tbinary_skip(bytes, cut, type, &used), ERR_TRUNCATED);
+}
+
+static void test_skipping(void **state)
+{
+    (void)state;
+    size_t used;
+    assert_skips(TT_BOOL, BYTES("\1"));
+    assert_skips(TT_I16, BYTES("\1\2"));
+    assert_skips(TT_DOUBLE, BYTES("\1\2\3\4\5\6\7\x08"));
+    assert_skips(TT_STRING, BYTES("\0\0\0\2ab"));
+    assert_skips(TT_STRUCT, BYTES("\x0b\0\1\0\0\0\1r\0"));
+    assert_skips(TT_SET, BYTES("\x06\0\0\0\2\1\2\3\4"));
+    assert_skips(TT_MAP, BYTES("\x0b\2\0\0\0\1\0\0\0\1k\1"));
+    assert_int_equal(tbinary_skip(BYTES("\0\0\0\0"), 7, &used), ERR_MALFORMED);
+    assert_int_equal(tbinary_skip(NULL, 0, TT_BOOL, &used), ERR_TRUNCATED);
+}
+
 int main(void)
 {
     the_seed = random_seed("build/asan/test/core_tbinary");
@@ -291,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_round_trip_of_every_struct),
         cmocka_unit_test(test_every_cut_is_noticed),
         cmocka_unit_test(test_defaults_and_unknown_fields),
+        cmocka_unit_test(test_skipping),
         cmocka_unit_test(test_unions),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_depth_limit),
