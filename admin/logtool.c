@@ -326,6 +326,7 @@ static const char USAGE[] =
     "       aurora-scheduler log dump       --path=DIR [--from=POSITION] [--to=POSITION] [--thrift-json]\n"
     "       aurora-scheduler log verify     --path=DIR\n"
     "       aurora-scheduler log initialize --path=DIR --quorum=SIZE\n"
+    "       aurora-scheduler log set-quorum | new-replica FLAGS  (see docs/operating.md)\n"
     "\n"
     "Looks at the log folder of a scheduler that is stopped (-native_log_file_path); prints JSON lines.\n"
     "  read        a line for the replica's metadata, then one per position: what is stored and what it is\n"

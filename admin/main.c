@@ -6,6 +6,7 @@
 #include "admin/logtool.h"
 #include "admin/procstats.h"
 #include "admin/memory.h"
+#include "admin/quorumtool.h"
 #include "admin/version.h"
 #include "core/logline.h"
 
@@ -95,6 +96,8 @@ int main(int argc, char **argv)
     int status = 1;
     (void)signal(SIGPIPE, SIG_IGN);
     memory_setup();
+    if (quorumtool_wants(argc, (const char *const *)argv))
+        return quorumtool(argc, (const char *const *)argv, stdout, stderr);
     if (argc > 1 && strcmp(argv[1], "log") == 0)
         return (int)logtool(argc - 2, (const char *const *)argv + 2, stdout, stderr);
     if (flags_parse(&flags, argc, (const char *const *)argv, settings_read_file, NULL, &err) != 0)

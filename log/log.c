@@ -420,7 +420,8 @@ static void restore_action(const struct action *a, void *arg)
 
 static int check_quorum(const struct log_config *c, const struct storage_metadata *m, struct buf *err_text)
 {
-    if (!m->quorum || m->quorum == c->quorum) return 0;
+    /* An empty folder is nothing yet: its scheduler was refused, and has got another size now. */
+    if (!m->quorum || m->quorum == c->quorum || m->status == REPLICA_EMPTY) return 0;
     if (err_text)
         buf_addf(
             err_text,
@@ -467,7 +468,8 @@ static int restore(struct log *l, struct buf *err_text)
     memcpy(l->record.seen, m.seen, m.n_seen * sizeof(*m.seen));
     if (l->replica.status == REPLICA_VOTING) (void)quorum_see(&l->record, &l->record.replica, 1);
     l->record.changes = m.status == REPLICA_EMPTY ? 0 : m.changes; /* what it does not hold is not out of date */
-    return initialize || !stored || !m.id || m.complete ? store_first_metadata(l, err_text) : 0;
+    bool differs = !stored || !m.id || m.complete || m.quorum != l->c.quorum;
+    return initialize || differs ? store_first_metadata(l, err_text) : 0;
 }
 
 static void timing_init(struct timing *t, struct stats *s, const char *what)

@@ -141,7 +141,7 @@ class LogTool(unittest.TestCase):
         self.assertEqual([p["position"] for p in positions], list(range(metadata["begin"], metadata["end"] + 1)))
         self.assertTrue(all(p["learned"] for p in positions))
         self.assertIsInstance(metadata["seen"], list)
-        self.assertTrue(metadata["closed"])
+        self.assertTrue(metadata["complete"])
         self.assertEqual({p["type"] for p in positions} - {"nop"}, {"append", "truncate"})
         entries = [p["entry"] for p in positions if "entry" in p]
         snapshot = next(e["completes"] for e in entries if e.get("completes", {}).get("kind") == "snapshot")

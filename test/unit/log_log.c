@@ -3,6 +3,7 @@
 #include "log/log.h"
 
 #include "core/err.h"
+#include "log/storage.h"
 #include "log/message.h"
 
 #include <setjmp.h>
@@ -201,6 +202,72 @@ static void a_single_member_begins_a_new_log(void **state)
     assert_true(log_votes(l));
     assert_int_equal(append(l, "one", NULL), 0);
     close_log(l);
+}
+
+/* Whoever was refused with a wrong size has left nothing behind but an empty folder. */
+static void an_empty_folder_takes_another_size(void **state)
+{
+    (void)state;
+    struct log_config c = config(folder);
+    c.initialize = false;
+    c.quorum = 3;
+    close_log(must_open(&c));
+    c.quorum = 2;
+    struct log *l = must_open(&c);
+    assert_int_equal(log_quorum_record(l)->size, 2);
+    close_log(l);
+    c.quorum = 1;
+    c.initialize = true;
+    close_log(must_open(&c));
+    struct buf why = { 0 };
+    c.quorum = 2;
+    assert_int_equal(log_open(&c, &l, &why), ERR_INVALID);
+    buf_release(&why);
+}
+
+static void replicas_that_were_seen_are_kept(void **state)
+{
+    (void)state;
+    struct log *l = open_alone();
+    uint64_t own = log_quorum_record(l)->replica;
+    assert_int_equal(log_quorum_record(l)->n_seen, 1);
+    log_see_replicas(l, (const uint64_t[]){ 7 }, 1); /* replaces it: there is one place */
+    assert_int_equal(log_quorum_record(l)->seen[0], 7);
+    log_see_replicas(l, &own, 1);
+    close_log(l);
+    l = open_alone();
+    assert_int_equal(log_quorum_record(l)->replica, own);
+    assert_int_equal(log_quorum_record(l)->n_seen, 1);
+    assert_int_equal(log_quorum_record(l)->seen[0], own);
+    close_log(l);
+}
+
+static bool is_complete(void)
+{
+    struct storage *s = NULL;
+    struct storage_metadata m;
+    assert_int_equal(storage_open_read_only(folder, &s, NULL), 0);
+    assert_true(storage_metadata(s, &m));
+    storage_close(s);
+    return m.complete;
+}
+
+/* Only what the writer has closed has everything for sure. */
+static void the_writer_leaves_a_complete_log(void **state)
+{
+    (void)state;
+    struct log_req r;
+    struct log *l = open_alone();
+    close_log(l);
+    assert_false(is_complete());
+    l = open_alone();
+    assert_int_equal(elect(l, &r), 0);
+    assert_int_equal(append(l, "one", NULL), 0);
+    close_log(l);
+    assert_true(is_complete());
+    l = open_alone();
+    close_log(l);
+    assert_false(is_complete());
 }
 
 static void another_quorum_size_is_refused(void **state)
@@ -480,6 +547,9 @@ int main(void)
         WITH_LOOP(closing_ends_what_is_under_way),
         WITH_LOOP(a_single_member_begins_a_new_log),
         WITH_LOOP(another_quorum_size_is_refused),
+        WITH_LOOP(an_empty_folder_takes_another_size),
+        WITH_LOOP(replicas_that_were_seen_are_kept),
+        WITH_LOOP(the_writer_leaves_a_complete_log),
         WITH_LOOP(a_full_log_says_so),
         WITH_LOOP(long_reads_come_in_slices),
         WITH_LOOP(a_blocked_loop_does_not_time_out),
