@@ -122,22 +122,34 @@ struct store *sched_replace_store(struct sched *s, struct store *state)
 
 /* ---------------- events ---------------- */
 
+/* The time beside the task: sorting looks at each task's memory once, not at every comparison. */
+struct aged {
+    int64_t last_event_ms;
+    const struct task *task;
+};
+
 static int by_last_event(const void *a, const void *b)
 {
-    const struct task *x = *(const struct task *const *)a, *y = *(const struct task *const *)b;
-    int64_t xt = task_last_event_ms(x), yt = task_last_event_ms(y);
-    return xt != yt ? (xt > yt) - (xt < yt) : str_cmp(x->id, y->id);
+    const struct aged *x = a, *y = b;
+    int64_t xt = x->last_event_ms, yt = y->last_event_ms;
+    return xt != yt ? (xt > yt) - (xt < yt) : str_cmp(x->task->id, y->task->id);
 }
 
-/* Everybody hears of every stored task, as if it had just got where it is; the oldest event first. */
+/* The states of replayed tasks that anybody listens to. Most tasks run, and nobody does anything about that: a new
+ * leader is to answer before it has gone through all of them. */
+#define REPLAYED_AND_HEARD (TASKS_TIMED | STATUS_BIT(API_SCHEDULE_STATUS_PENDING))
+
+/* Those who listen hear of the stored tasks, as if they had just got where they are; the oldest event first. */
 static void on_leading(struct sched *s)
 {
     assert(!s->leading);
     s->leading = true;
-    struct task_list l = store_status_tasks(s->store, UINT32_MAX, &s->step.scratch);
-    if (l.n) qsort(l.v, l.n, sizeof(struct task *), by_last_event);
-    for (uint32_t i = 0; i < l.n; i++) changes_add(s, l.v[i], -1, false);
-    logline(LOG_INFO, "leading", "tasks=%u", l.n);
+    struct task_list l = store_status_tasks(s->store, REPLAYED_AND_HEARD, &s->step.scratch);
+    struct aged *v = ARENA_ARRAY(&s->step.scratch, struct aged, l.n);
+    for (uint32_t i = 0; i < l.n; i++) v[i] = (struct aged){ task_last_event_ms(l.v[i]), l.v[i] };
+    if (l.n) qsort(v, l.n, sizeof(*v), by_last_event);
+    for (uint32_t i = 0; i < l.n; i++) changes_add(s, v[i].task, -1, false);
+    logline(LOG_INFO, "leading", "tasks=%llu heard=%u", (unsigned long long)store_task_count(s->store), l.n);
 }
 
 static void save_framework_id(struct sched *s, struct str id)

@@ -194,6 +194,10 @@ uint32_t assignment_share_left(const struct assignment *a);
 void assignment_end(struct assignment *a);
 
 /* task_timers.c: time-outs, kill retries, partition policy, throttling, pruning of single tasks */
+/* The states in which something happens by time alone. */
+#define TASKS_TIMED                                                                                                    \
+    (TASKS_TRANSIENT | TASKS_TERMINAL | STATUS_BIT(API_SCHEDULE_STATUS_KILLING) |                                      \
+     STATUS_BIT(API_SCHEDULE_STATUS_PARTITIONED) | STATUS_BIT(API_SCHEDULE_STATUS_THROTTLED))
 void task_timers_on_change(struct sched *s, const struct task_changed *c);
 void task_timers_clear(struct sched *s);
 /* Sets a timer that remembers the task's present state; fire finds out what has become of it. */

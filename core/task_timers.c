@@ -148,7 +148,7 @@ void task_timers_on_change(struct sched *s, const struct task_changed *c)
 {
     /* The change may be history by now: a nested one is announced before the one that it follows from. */
     const struct task *t = c->task;
-    if (c->deleted || store_task(s->store, t->id) != t) return;
+    if (c->deleted || !status_in(t->status, TASKS_TIMED) || store_task(s->store, t->id) != t) return;
     if (status_in(t->status, TASKS_TRANSIENT))
         timer_start(s, t, s->now_ms + s->config.transient_task_state_timeout, on_timeout);
     if (t->status == API_SCHEDULE_STATUS_KILLING) start_kill_retry(s, t);
