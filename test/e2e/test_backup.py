@@ -233,6 +233,25 @@ class RestoredTest(BackupTest):
         self.assert_error(c.rpc("commitRecovery"), "No backup loaded.")
         self.assert_ok(c.rpc("createJob", description=description()))
 
+    def test_what_is_younger_ends(self):
+        """Tasks of after the backup: Mesos reports them, nobody knows them, they are killed. The others have not noticed."""
+        c = self.cluster(flags=["-reconciliation_initial_delay=1secs", "-reconciliation_schedule_spread=1secs"])
+
+        def running():
+            state = json.loads(c.master.get("/state?n=1000"))
+            return sorted(t["id"].split("-")[2] for t in state["tasks"] if t["state"] == "TASK_RUNNING")
+        self.assert_ok(c.rpc("createJob", description=description("old", 3)))
+        c.wait_statuses(["RUNNING"] * 3)
+        path = self.back_up(c)
+        self.assert_ok(c.rpc("createJob", description=description("young", 2)))
+        c.wait_statuses(["RUNNING"] * 5)
+        self.assertEqual(running(), ["old"] * 3 + ["young"] * 2)
+        self.assert_ok(c.rpc("stageRecovery", backupId=os.path.basename(path)))
+        self.commit(c)
+        c.scheduler.start()
+        wait_until(lambda: running() == ["old"] * 3, WAIT_S, what="the young tasks have ended")
+        self.assertEqual([t["status"] for t in c.tasks()], ["RUNNING"] * 3)
+
     def test_calls_wait_in_a_bounded_queue(self):
         """All at once, since the scheduler stands still while they are sent."""
         c = self.cluster()
