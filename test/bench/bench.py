@@ -1,5 +1,5 @@
 """The figures of `make bench`, each beside the limit of the same machine in the same run: kinds are interleaved, so that all meet
-the same background load, and ratios are what to compare. How to read them: docs/operating.md.
+the same background load, and ratios are what to compare. How to read them: docs/bench.md.
 """
 import argparse
 import os

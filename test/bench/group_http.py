@@ -21,7 +21,7 @@ def wrk(url, seconds):
     out = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", url], check=True, text=True,
                          stdout=subprocess.PIPE).stdout
     if "Non-2xx" in out or "Socket errors" in out:
-        raise SystemExit(f"{url}: {out}")
+        raise RuntimeError(f"{url}: {out}")
     unit = {"us": 1e-3, "ms": 1.0, "s": 1e3}
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), float(p99.group(1)) * unit[p99.group(2)]

@@ -53,7 +53,7 @@ def run_job(c, name, instances, total):
     start = time.perf_counter()
     answer = c.rpc("createJob", description=job(name, instances))
     if answer["responseCode"] != "OK":
-        raise SystemExit(f"createJob: {answer}")
+        raise RuntimeError(f"createJob: {answer}")
     wait_until(lambda: running(c.scheduler.http_port) >= total, 600, pause=0.02)
     return time.perf_counter() - start
 

@@ -12,7 +12,7 @@ from tool import Tool
 
 MEMBERS, CALLERS = (1, 3, 5), (1, 64)
 TURN_S = 0.7
-# Mesos's own C++ log, 1 KiB entries by one sequential writer: appends per second by members. Measured once, elsewhere: see the docs.
+# Mesos's own C++ log, 1 KiB entries by one sequential writer: appends per second by members. Quoted: see docs/bench.md.
 MESOS = {1: 459, 3: 273}
 AIM_ETCD_MANY, AIM_MESOS_ONE, AIM_MESOS_MANY = 4, 2, 20
 
