@@ -440,23 +440,29 @@ static int keep_batch(const void *data, size_t n, void *arg)
     return 0;
 }
 
+/* A record of the journal among all of them. */
+struct written {
+    uint64_t position;
+    size_t at;
+};
+
 static int by_position(const void *a, const void *b)
 {
-    const struct action *x = *(const struct action *const *)a, *y = *(const struct action *const *)b;
+    const struct written *x = a, *y = b;
     if (x->position != y->position) return x->position < y->position ? -1 : 1;
-    return x < y ? -1 : x > y; /* within the array: the order in which they were written */
+    return x->at < y->at ? -1 : x->at > y->at;
 }
 
 /* Of several records of a position the last one counts. */
 static void sort_fresh(struct storage *s, const struct action *all, size_t n)
 {
-    const struct action **sorted = xcalloc(n + 1, sizeof(*sorted));
-    for (size_t i = 0; i < n; i++) sorted[i] = &all[i];
-    qsort(sorted, n, sizeof(*sorted), by_position);
+    struct written *order = xcalloc(n + 1, sizeof(*order));
+    for (size_t i = 0; i < n; i++) order[i] = (struct written){ all[i].position, i };
+    qsort(order, n, sizeof(*order), by_position);
     s->fresh = xcalloc(n + 1, sizeof(*s->fresh));
     for (size_t i = 0; i < n; i++)
-        if (i + 1 == n || sorted[i + 1]->position != sorted[i]->position) s->fresh[s->n_fresh++] = *sorted[i];
-    free(sorted);
+        if (i + 1 == n || order[i + 1].position != order[i].position) s->fresh[s->n_fresh++] = all[order[i].at];
+    free(order);
 }
 
 /* What only the journal has, laid over LMDB's records. Truncated ones that it would purge stay visible: they may lie
