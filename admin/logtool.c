@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 /* ---- output ---- */
 
@@ -211,93 +210,17 @@ static enum logtool_status command_dump(struct logtool *t)
     return t->status;
 }
 
-/* ---- initialize ---- */
-
-static enum logtool_status refuse(struct logtool *t, const char *why)
-{
-    logtool_complain(t, "log folder %s: %s; nothing was changed", t->path, why);
-    return LOGTOOL_FAILED;
-}
-
-static bool stop_at_first(const struct action *a, void *arg)
-{
-    (void)a;
-    *(bool *)arg = true;
-    return false;
-}
-
-static enum logtool_status store_voting(struct logtool *t, struct storage *s, struct storage_metadata m)
-{
-    m.status = REPLICA_VOTING;
-    m.quorum = t->quorum;
-    while (!m.id)
-        if (getrandom(&m.id, sizeof(m.id), 0) != sizeof(m.id)) m.id = 0;
-    int err = storage_write(s, &(struct storage_batch){ .metadata = &m });
-    if (err) return refuse(t, storage_error(s));
-    t->metadata = m;
-    t->has_metadata = true;
-    buf_adds(&t->line, "{\"metadata\":{");
-    logtool_add_metadata(t);
-    buf_adds(&t->line, "}}");
-    logtool_print(t);
-    return t->status;
-}
-
-/* Whether it may become a replica that votes; complains if not. */
-static bool may_initialize(struct logtool *t, struct storage *s, struct storage_metadata *ret)
-{
-    char why[160];
-    bool has_records = false;
-    *ret = (struct storage_metadata){ .status = REPLICA_EMPTY };
-    (void)storage_metadata(s, ret);
-    int err = storage_each(s, 0, UINT64_MAX, stop_at_first, &has_records);
-    bool is_new = !err && ret->status == REPLICA_EMPTY && !has_records;
-    if (is_new && (!ret->quorum || ret->quorum == t->quorum)) return true;
-    if (is_new)
-        snprintf(why, sizeof(why),
-                 "a scheduler with quorum size %" PRIu32 " has opened it already; give --quorum=%" PRIu32
-                 ", or remove the folder",
-                 ret->quorum, ret->quorum);
-    else
-        snprintf(why, sizeof(why), "it is initialised already (%s, quorum size %" PRIu32 "%s)",
-                 replica_status_name(ret->status), ret->quorum, has_records ? ", with entries" : "");
-    refuse(t, err ? storage_error(s) : why);
-    return false;
-}
-
-/* What is there is looked at without changing it. */
-static int look_before(struct logtool *t, struct buf *why)
-{
-    struct storage *s = NULL;
-    struct storage_metadata m;
-    int err = storage_open_read_only(t->path, &s, why);
-    if (err == ERR_NOT_FOUND) {
-        buf_reset(why);
-        return 0;
-    }
-    if (!err && !may_initialize(t, s, &m)) err = ERR_EXISTS;
-    storage_close(s);
-    return err;
-}
-
-static enum logtool_status command_initialize(struct logtool *t)
-{
-    struct buf why = { 0 };
-    struct storage *s = NULL;
-    struct storage_metadata m;
-    enum logtool_status status = LOGTOOL_FAILED;
-    int err = look_before(t, &why);
-    if (!err) err = storage_open(t->path, 0, &s, &why);
-    if (!err && may_initialize(t, s, &m)) status = store_voting(t, s, m);
-    if (why.len) logtool_complain(t, "%s", buf_cstr(&why));
-    storage_close(s);
-    buf_release(&why);
-    return status;
-}
-
 /* ---- the command line ---- */
 
-enum option { OPTION_PATH = 1, OPTION_FROM = 2, OPTION_TO = 4, OPTION_QUORUM = 8, OPTION_TJSON = 16, OPTION_HELP = 32 };
+enum option {
+    OPTION_PATH = 1,
+    OPTION_FROM = 2,
+    OPTION_TO = 4,
+    OPTION_QUORUM = 8,
+    OPTION_TJSON = 16,
+    OPTION_HELP = 32,
+    OPTION_BACKUP = 64
+};
 
 static const struct {
     const char *name;
@@ -307,7 +230,7 @@ static const struct {
     { "from", OPTION_FROM },         { "to", OPTION_TO },
     { "quorum", OPTION_QUORUM },     { "native_log_quorum_size", OPTION_QUORUM },
     { "thrift-json", OPTION_TJSON }, { "thrift_json", OPTION_TJSON },
-    { "help", OPTION_HELP },
+    { "backup", OPTION_BACKUP },     { "help", OPTION_HELP },
 };
 
 static const struct command {
@@ -318,7 +241,9 @@ static const struct command {
     { "read", OPTION_PATH | OPTION_FROM | OPTION_TO, OPTION_PATH, command_read },
     { "dump", OPTION_PATH | OPTION_FROM | OPTION_TO | OPTION_TJSON, OPTION_PATH, command_dump },
     { "verify", OPTION_PATH, OPTION_PATH, logtool_verify },
-    { "initialize", OPTION_PATH | OPTION_QUORUM, OPTION_PATH | OPTION_QUORUM, command_initialize },
+    { "initialize", OPTION_PATH | OPTION_QUORUM, OPTION_PATH | OPTION_QUORUM, logtool_initialize },
+    { "import", OPTION_PATH | OPTION_QUORUM | OPTION_BACKUP, OPTION_PATH | OPTION_QUORUM | OPTION_BACKUP,
+      logtool_import },
 };
 
 static const char USAGE[] =
@@ -326,6 +251,7 @@ static const char USAGE[] =
     "       aurora-scheduler log dump       --path=DIR [--from=POSITION] [--to=POSITION] [--thrift-json]\n"
     "       aurora-scheduler log verify     --path=DIR\n"
     "       aurora-scheduler log initialize --path=DIR --quorum=SIZE\n"
+    "       aurora-scheduler log import     --path=DIR --quorum=SIZE --backup=FILE\n"
     "       aurora-scheduler log set-quorum | new-replica FLAGS  (see docs/operating.md)\n"
     "\n"
     "Looks at the log folder of a scheduler that is stopped (-native_log_file_path); prints JSON lines.\n"
@@ -333,6 +259,7 @@ static const char USAGE[] =
     "  dump        the entries of the log, whole; --thrift-json: each as a LogEntry in Thrift's TJSONProtocol\n"
     "  verify      checks checksums, holes and frames, decodes all entries and replays them\n"
     "  initialize  makes an empty folder a replica that votes, of a log with this quorum size\n"
+    "  import      the same, and the log begins with what a backup holds\n"
     "Exit status: 0 all is well, 1 something stored is damaged or missing, 2 wrong arguments,\n"
     "3 it could not be done (no log there, another program's, in use, cannot read or write).\n";
 
@@ -365,6 +292,9 @@ static bool set(struct logtool *t, enum option o, const char *value)
     switch (o) {
     case OPTION_PATH:
         t->path = value;
+        return *value;
+    case OPTION_BACKUP:
+        t->backup = value;
         return *value;
     case OPTION_FROM:
         return take_number(value, UINT64_MAX, &t->from);
@@ -410,7 +340,8 @@ static bool parse(struct logtool *t, const struct command *c, int argc, const ch
         given |= (int)o;
     }
     if (t->help || (c->needed & ~given) == 0) return true;
-    logtool_complain(t, "%s needs --path%s", c->name, c->needed & OPTION_QUORUM ? " and --quorum" : "");
+    logtool_complain(t, "%s needs --path%s%s", c->name, c->needed & OPTION_QUORUM ? " and --quorum" : "",
+                     c->needed & OPTION_BACKUP ? " and --backup" : "");
     return false;
 }
 

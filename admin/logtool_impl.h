@@ -10,7 +10,7 @@
 struct logtool {
     FILE *out, *err;
     /* The command line. */
-    const char *path;
+    const char *path, *backup;
     uint64_t from, to;
     unsigned quorum; /* 0: not given */
     bool thrift_json, help;
@@ -38,6 +38,8 @@ int logtool_survey(struct logtool *t, void (*fn)(uint64_t position, const struct
 void logtool_add_metadata(struct logtool *t);
 
 enum logtool_status logtool_verify(struct logtool *t);
+enum logtool_status logtool_initialize(struct logtool *t);
+enum logtool_status logtool_import(struct logtool *t);
 
 /* ---- what things are, in short ---- */
 

@@ -94,7 +94,10 @@ class LogTool(unittest.TestCase):
             c.scheduler.start()
             cls.create(c, "second", 40)
             cls.busy = tool("verify", f"--path={log}")
-            cls.tasks = {t["assignedTask"]["taskId"]: t["status"] for t in c.tasks(role="www")}
+            cls.tasks = cls.statuses(c)
+            assert c.rpc("performBackup")["responseCode"] == "OK"
+            cls.backup = os.path.join(cls.dir, "backup")
+            shutil.copy(max(os.scandir(os.path.join(c.dir, "backups")), key=lambda e: e.name).path, cls.backup)
             c.scheduler.stop()
             shutil.copytree(log, cls.stopped)
             c.scheduler.start()
@@ -111,6 +114,10 @@ class LogTool(unittest.TestCase):
         answer = c.rpc("createJob", description=description(name, instances))
         assert answer["responseCode"] == "OK", answer
         c.wait_statuses(["RUNNING"] * instances, role="www", environment="prod", jobName=name)
+
+    @staticmethod
+    def statuses(c):
+        return {t["assignedTask"]["taskId"]: t["status"] for t in c.tasks(role="www")}
 
     def damaged(self):
         folder = os.path.join(self.dir, "damaged")
@@ -280,6 +287,42 @@ class LogTool(unittest.TestCase):
         self.refused("initialize", f"--path={folder}", "-native_log_quorum_size=2", says="initialised already (VOTING, quorum size 2)")
         self.assertEqual(fingerprint(folder), before)
         self.refused("initialize", f"--path={self.stopped}", "--quorum=1", says="with entries")
+
+    # ---- import ----
+
+    def imported(self, folder, quorum):
+        status, lines, err = tool("import", f"--path={folder}", f"--quorum={quorum}", f"--backup={self.backup}")
+        self.assertEqual((status, err), (OK, ""))
+        return lines[0]["metadata"]
+
+    def test_import_makes_a_log_of_a_backup(self):
+        folder, again = (os.path.join(self.dir, n) for n in ("imported", "imported-again"))
+        made = self.imported(folder, 1)
+        self.assertEqual((made["status"], made["quorum"], made["begin"]), ("VOTING", 1, 0))
+        status, lines, err = tool("verify", f"--path={folder}")
+        self.assertEqual((status, err), (OK, ""))
+        state = tool("verify", f"--path={self.stopped}")[1][-1]
+        self.assertEqual((lines[-1]["tasks"], lines[-1]["notes"]), (len(self.tasks), 0))
+        self.assertEqual(lines[-1]["state"], state["state"])
+        # Replicas that are made of one backup agree on every position.
+        self.imported(again, 1)
+        self.assertEqual(tool("read", f"--path={again}")[1][1:], tool("read", f"--path={folder}")[1][1:])
+        before = fingerprint(folder)
+        self.refused("import", f"--path={folder}", "--quorum=1", f"--backup={self.backup}", says="initialised already")
+        self.assertEqual(fingerprint(folder), before)
+
+    def test_import_refuses_what_is_no_backup(self):
+        folder = os.path.join(self.dir, "not-imported")
+        for backup in (PROGRAM, os.path.join(self.dir, "none"), self.dir):
+            self.refused("import", f"--path={folder}", "--quorum=1", f"--backup={backup}", says="nothing was changed")
+            self.assertFalse(os.path.exists(folder))
+
+    def test_schedulers_lead_with_an_imported_log(self):
+        with Cluster(simulate=True, schedulers=3, start=False) as c:
+            for i in range(2):
+                self.imported(os.path.join(c.dir, f"log{i}"), 2)
+            c.start()  # the third one fetches the log
+            self.assertEqual(set(self.statuses(c)), set(self.tasks))
 
 
 if __name__ == "__main__":

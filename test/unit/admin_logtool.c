@@ -2,6 +2,8 @@
 #include "admin/logtool.h"
 
 #include "core/err.h"
+#include "core/thrift.h"
+#include "log/backup.h"
 #include "log/entry.h"
 #include "log/storage.h"
 
@@ -266,6 +268,98 @@ static void what_contradicts_the_state_is_found(void **state)
     expect(LOGTOOL_DAMAGED, "{\"finding\":\"replay\",\"position\":1,");
 }
 
+/* ---- import ---- */
+
+enum { MANY_TASKS = 120, LARGE = 700000 }; /* more than two transactions; more than one record takes */
+
+#define KEY "{\"role\":\"www\",\"environment\":\"prod\",\"name\":\"a\"}"
+
+/* Something of everything that is stored, but the tasks. */
+static const char rest_json[] =
+    "\"hostAttributes\":[{\"host\":\"h1\",\"slaveId\":\"s1\",\"mode\":\"DRAINING\"}],"
+    "\"cronJobs\":[{\"jobConfiguration\":{\"key\":" KEY ",\"cronSchedule\":\"* * * * *\",\"instanceCount\":3,"
+    "\"taskConfig\":{\"priority\":7}}}],"
+    "\"schedulerMetadata\":{\"frameworkId\":\"framework-1\"},"
+    "\"quotaConfigurations\":[{\"role\":\"www\",\"quota\":{\"resources\":[{\"numCpus\":4.0},{\"ramMb\":5},{\"diskMb\":"
+    "6}]}}],"
+    "\"jobUpdateDetails\":[{\"details\":{\"update\":{\"summary\":{\"key\":{\"job\":" KEY
+    ",\"id\":\"u1\"},\"user\":\"me\"},"
+    "\"instructions\":{\"desiredState\":{\"task\":{\"priority\":1},\"instances\":[{\"first\":0,\"last\":4}]},"
+    "\"settings\":{\"updateGroupSize\":2}}},"
+    "\"updateEvents\":[{\"status\":\"ROLLING_FORWARD\",\"timestampMs\":10},{\"status\":\"ROLLED_FORWARD\","
+    "\"timestampMs\":20}],"
+    "\"instanceEvents\":[{\"instanceId\":3,\"timestampMs\":15,\"action\":\"INSTANCE_UPDATING\"}]}}],"
+    "\"hostMaintenanceRequests\":[{\"host\":\"h1\",\"timeoutSecs\":60,\"createdTimestampMs\":9,"
+    "\"defaultSlaPolicy\":{\"countSlaPolicy\":{\"count\":1,\"durationSecs\":2}}}]";
+
+static void snapshot_json(struct buf *b)
+{
+    buf_addf(b, "{\"timestamp\":1700000000123,%s,\"tasks\":[", rest_json);
+    for (int i = 0; i < MANY_TASKS; i++) {
+        buf_addf(b, "%s{\"assignedTask\":{\"taskId\":\"t%d\",\"instanceId\":%d,\"task\":{\"job\":" KEY, i ? "," : "", i,
+                 i);
+        buf_adds(b, ",\"executorConfig\":{\"name\":\"x\",\"data\":\"");
+        size_t n = i == 60 ? LARGE : 10;
+        memset(buf_reserve(b, n), 'd', n);
+        buf_commit(b, n);
+        buf_adds(b, "\"}}},\"status\":\"RUNNING\"}");
+    }
+    buf_adds(b, "]}");
+}
+
+static int put_bytes(const void *data, size_t n, void *arg)
+{
+    return fwrite(data, 1, n, arg) == n ? 0 : ERR_IO;
+}
+
+/* A backup file, and the hash of the state in it. */
+static uint64_t write_backup(const char *path)
+{
+    struct buf json = { 0 }, why = { 0 };
+    struct arena a = { 0 };
+    struct api_snapshot snap = { 0 };
+    struct store *s = store_new();
+    snapshot_json(&json);
+    int bad = json_read(json.data, json.len, &api_snapshot_desc, &snap, &a, JSON_STRICT, &why);
+    if (bad) fail_msg("%s", buf_cstr(&why));
+    assert_int_equal(store_apply_snapshot(s, &snap), 0);
+    uint64_t hash = store_hash(s);
+    struct image *image = image_take(s, 77);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(backup_encode(image, put_bytes, f), 0);
+    assert_int_equal(fclose(f), 0);
+    image_unref(image);
+    store_free(s);
+    arena_release(&a);
+    buf_release(&json);
+    buf_release(&why);
+    return hash;
+}
+
+static void an_imported_log_has_the_state_of_the_backup(void **state)
+{
+    (void)state;
+    char backup[60], option[80], path[80], says[40];
+    size_t n_out, n_err;
+    snprintf(backup, sizeof(backup), "%s.backup", folder);
+    snprintf(option, sizeof(option), "--backup=%s", backup);
+    snprintf(path, sizeof(path), "--path=%s", folder);
+    snprintf(says, sizeof(says), "\"state\":\"%016llx\"", (unsigned long long)write_backup(backup));
+    FILE *o = open_memstream(&out, &n_out), *e = open_memstream(&err, &n_err);
+    enum logtool_status status = logtool(4, (const char *const[]){ "import", path, option, "--quorum=2" }, o, e);
+    fclose(o);
+    fclose(e);
+    assert_string_equal(err, "");
+    assert_int_equal(status, LOGTOOL_OK);
+    assert_int_equal(unlink(backup), 0);
+    expect(LOGTOOL_OK, says);
+    assert_non_null(
+        strstr(out, "\"summary\":\"sound\",\"findings\":0,\"notes\":0,\"status\":\"VOTING\",\"promised\":1,"));
+    assert_int_equal(run("read"), LOGTOOL_OK);
+    assert_non_null(strstr(out, "\"kind\":\"frame_header\""));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -281,6 +375,7 @@ int main(void)
         TEST(broken_frames),
         TEST(what_does_not_decode_is_found),
         TEST(what_contradicts_the_state_is_found),
+        TEST(an_imported_log_has_the_state_of_the_backup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
