@@ -326,6 +326,33 @@ class RestoredTest(BackupTest):
             old = c.scheduler
             old.kill9()
 
+    def test_three_schedulers_with_a_new_log(self):
+        """As the documentation says for a log that is lost: no master yet, so no leader is announced, and calls say that they mean it."""
+        c = Cluster(simulate=True, start=False, schedulers=3)
+        self.addCleanup(c.close)
+        c.zk.start()
+        for s in c.schedulers:
+            s.start(active=False)
+        leader = wait_until(lambda: next((s for s in c.schedulers if s.var("scheduler_lifecycle_LEADER_AWAITING_REGISTRATION")), None),
+                            WAIT_S, what="one is elected")
+        c.backups = next(a for a in leader.argv if a.startswith("-backup_dir=")).split("=", 1)[1]
+
+        def call(method, **args):
+            status, _, body = leader.request("POST", f"/api/v1/{method}", json.dumps(args), {"Bypass-Leader-Redirect": "true"})
+            self.assertEqual(status, 200)
+            return json.loads(body)
+        self.assertEqual(leader.request("POST", "/api/v1/listBackups")[0], 503)
+        wait_until(lambda: call("getTasksStatus", query={})["responseCode"] == "OK", WAIT_S, what="storage is ready")
+        snapshot = java_snapshot()
+        self.assert_ok(call("stageRecovery", backupId=self.put(c, "java", encode(snapshot))))
+        self.assert_ok(call("commitRecovery"))
+        self.assertEqual(leader.popen.wait(WAIT_S), 0)
+        c.master.start()
+        leader.start(active=False)
+        c.leader()
+        self.assertIn("registered framework=java-framework-0001", c.scheduler.log)
+        self.assertEqual({t["assignedTask"]["taskId"] for t in c.tasks()}, set(by_id(snapshot.tasks)))
+
 
 if __name__ == "__main__":
     unittest.main()
