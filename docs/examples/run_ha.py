@@ -102,7 +102,7 @@ class RunHa(Run):
             f"-http_port={self.ports[i]}", f"-mesos_master_address=127.0.0.1:{self.mesos}",
             f"-zk_endpoints=127.0.0.1:{self.zk}", f"-zk_session_timeout={SESSION_MS}ms", "-serverset_path=/aurora/scheduler",
             "-native_log_zk_group_path=/aurora/replicated-log", f"-native_log_quorum_size={QUORUM}",
-            f"-native_log_file_path={self.folder}/log-{i}"], {"LIBPROCESS_IP": "127.0.0.1"})
+            f"-native_log_file_path={self.folder}/log-{i}", f"-backup_dir={self.folder}/backups-{i}"], {"LIBPROCESS_IP": "127.0.0.1"})
 
     def start_all(self):
         self.start_zookeeper()

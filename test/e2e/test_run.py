@@ -1,4 +1,4 @@
-"""docs/examples/run.py, which is `make run`: twice, each ended by Ctrl-C as on a terminal."""
+"""docs/examples/run.py and run_ha.py, which are `make run` and `make run-ha`, ended by Ctrl-C as on a terminal."""
 import os
 import re
 import shutil
@@ -20,7 +20,7 @@ def processes(build):
                 line = f.read().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue
-        if line.startswith((f"{build}/aurora-scheduler -cluster_name=local ", f"{build}/mesos-local ")) and "/run" in line:
+        if line.startswith((f"{build}/aurora-scheduler -cluster_name=local ", f"{build}/mesos-local ", "java ")) and f"{build}/run" in line:
             found.append(line)
     return found
 
@@ -28,13 +28,14 @@ def processes(build):
 class RunTest(unittest.TestCase):
     def setUp(self):
         self.build = os.environ["BUILD"]
-        shutil.rmtree(f"{self.build}/run", ignore_errors=True)
+        for folder in ("run", "run-ha"):
+            shutil.rmtree(f"{self.build}/{folder}", ignore_errors=True)
 
-    def run_once(self):
+    def run_once(self, script="run.py"):
         """What it prints until it is up and Ctrl-C has ended it."""
         path = f"{self.build}/run.out"
         with open(path, "wb") as out:
-            p = subprocess.Popen(["/usr/bin/python3", f"{ROOT}/docs/examples/run.py", "--build", self.build], stdout=out,
+            p = subprocess.Popen(["/usr/bin/python3", f"{ROOT}/docs/examples/{script}", "--build", self.build], stdout=out,
                                  stderr=out, start_new_session=True, preexec_fn=die_with_parent)
 
         def text():
@@ -69,6 +70,14 @@ class RunTest(unittest.TestCase):
         self.assertEqual(re.findall(r"^  \S+ \S+  ([A-Z]+) +www-prod-hello-0-", second, re.M),
                          ["PENDING", "ASSIGNED", "STARTING", "RUNNING", "LOST"] + ["PENDING", "ASSIGNED", "STARTING", "RUNNING"])
         self.assertRegex(second, r"Its own output:\n  hello number 1 from ")
+
+    def test_three_schedulers(self):
+        out = self.run_once("run_ha.py")
+        self.assertEqual(re.findall(r"^  scheduler \d  http://\S+  (\w+)$", out, re.M).count("leads"), 2)  # before and after
+        self.assertRegex(out, r"(?m)^fail-over: \d+ ms, of which \d+ ms until ZooKeeper ")
+        told = re.findall(r"^  (\S+ \S+  [A-Z]+ +www-prod-hello-0-\S+)$", out, re.M)
+        self.assertEqual(told[:4], told[4:])  # by one leader as by the other
+        self.assertEqual(len(told), 8)
 
 
 if __name__ == "__main__":
