@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import threading
 import unittest
@@ -164,6 +165,13 @@ class FaultsTest(unittest.TestCase):
         self.another_leads()
         self.heals([self.leader])
 
+    def test_leader_does_not_hear_zookeeper(self):
+        """Its pings still arrive there: it has to give up by itself, and is silent from then on."""
+        self.net.cut(("zk", self.leader.net_name))
+        self.ends(self.leader, 0, "the ZooKeeper session was lost")
+        self.another_leads()
+        self.heals([self.leader])
+
     def test_leader_is_not_heard(self):
         me = self.leader.net_name
         self.net.cut(*((me, other) for other in self.names(self.followers)))
@@ -207,6 +215,14 @@ class FaultsTest(unittest.TestCase):
         self.heals()
         self.assertTrue(self.leader.leads())
 
+    def test_zookeeper_loses_all(self):
+        """Sessions, elections and the quorum's record: it begins anew, and only the leader has to."""
+        self.c.zk.kill9()
+        shutil.rmtree(os.path.join(self.c.zk.data, "version-2"))
+        self.c.zk.start()
+        self.ends(self.leader, 0, "the ZooKeeper session was lost")
+        self.heals([self.leader])
+
     # ---- processes that stand still
 
     def freeze(self, process):
@@ -216,6 +232,14 @@ class FaultsTest(unittest.TestCase):
     def thaw(self, process, pid=None):
         if process.popen.poll() is None and process.pid == (pid or process.pid):
             os.kill(process.pid, signal.SIGCONT)
+
+    def test_stopped_without_zookeeper(self):
+        """SIGTERM ends the leader in order, also while ZooKeeper does not answer."""
+        self.freeze(self.c.zk)
+        self.assertEqual(self.leader.stop(), 0)
+        self.thaw(self.c.zk)
+        self.another_leads()
+        self.heals([self.leader])
 
     def test_frozen_follower(self):
         f = self.followers[0]

@@ -125,6 +125,19 @@ class EnsembleTest(unittest.TestCase):
         self.assertEqual(only_member(self.k)["serviceEndpoint"]["port"], self.leader.http_port)
         wait_until(self.leader.leads, DEADLINE_S, what="it says that it leads")
 
+    def test_stopped_leader(self):
+        """Its nodes go with it, not with its session."""
+        member, first = children(self.k, PATH, "member_")[0], candidates(self.k)[0]
+        self.assertEqual(self.leader.stop(), 0)
+        left = children(self.k, PATH)
+        self.assertNotIn(member, left)
+        self.assertNotIn(first, left)
+        self.assertNotIn(f"log-replica(1)@127.0.0.1:{self.leader.libprocess_port}",
+                         [self.k.get(f"{LOG}/{n}")[0].decode() for n in children(self.k, LOG)])
+        self.leader.start(active=False)
+        self.c.leader()
+        self.c.wait_votes()
+
     def test_deleted_candidate(self):
         """The next in line is elected, so the leader goes."""
         self.k.delete(f"{PATH}/{candidates(self.k)[0]}")

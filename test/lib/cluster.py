@@ -141,12 +141,12 @@ class ZooKeeper(Process):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         name = f"zookeeper{number or ''}"
-        config, data = os.path.join(directory, f"{name}.cfg"), os.path.join(directory, f"{name}.data")
-        os.makedirs(data)
-        with open(os.path.join(data, "myid"), "w", encoding="utf-8") as f:
+        config, self.data = os.path.join(directory, f"{name}.cfg"), os.path.join(directory, f"{name}.data")
+        os.makedirs(self.data)
+        with open(os.path.join(self.data, "myid"), "w", encoding="utf-8") as f:
             f.write(str(number))
         with open(config, "w", encoding="utf-8") as f:
-            f.write(f"tickTime=200\ndataDir={data}\nclientPort={self.port}\n"
+            f.write(f"tickTime=200\ndataDir={self.data}\nclientPort={self.port}\n"
                     "clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n"
                     "4lw.commands.whitelist=*\nmaxSessionTimeout=60000\ninitLimit=100\nsyncLimit=20\n")
             f.writelines(f"server.{i}=127.0.0.1:{a}:{b}\n" for i, (a, b) in enumerate(quorum, 1))
