@@ -103,6 +103,8 @@ struct image *image_take(const struct store *s, int64_t timestamp_ms)
     e->store = (struct store *)s; /* what it shows does not change; that it is shown does */
     copy_tasks(e);
     store_snapshot_rest(s, rest, &e->arena);
+    e->pub.host_changes = s->host_changes;
+    e->pub.other_changes = s->other_changes;
     rest->has_timestamp = true;
     rest->timestamp = timestamp_ms;
     put_build(rest->scheduler_metadata, &e->arena);

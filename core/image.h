@@ -16,6 +16,8 @@ struct image {
     /* In the order of store_each_task(). */
     const struct task *const *tasks;
     uint32_t n;
+    /* Equal in two images of a store: hosts, or whatever is neither host nor task, are the same. */
+    uint64_t host_changes, other_changes;
 };
 
 /* With one reference. */

@@ -44,6 +44,7 @@ static int save_framework_id(struct store *s, const struct api_save_framework_id
 {
     if (!op->id.p) return ERR_INVALID;
     char *copy = xstrndup(op->id.p, op->id.n);
+    s->other_changes++;
     free((char *)s->framework_id.p);
     s->framework_id = (struct str){ copy, op->id.n };
     return 0;

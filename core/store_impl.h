@@ -74,7 +74,8 @@ struct store {
     struct index_list by_status[TASK_STATES];
     struct record *hosts, *cron_jobs, *quotas, *maintenance;
     struct update_record *updates;
-    struct str framework_id; /* malloc'ed */
+    struct str framework_id;              /* malloc'ed */
+    uint64_t host_changes, other_changes; /* so far */
 };
 
 /* ---- core/store_task.c ---- */

@@ -22,6 +22,14 @@ static bool encodable(const struct tdesc *d, const void *obj)
     return err == 0;
 }
 
+static void count_change(struct store *s, struct record **table)
+{
+    if (table == &s->hosts)
+        s->host_changes++;
+    else
+        s->other_changes++;
+}
+
 int record_put(struct store *s, struct record **table, struct str key, const struct tdesc *d, const void *obj)
 {
     assert(key.p);
@@ -45,6 +53,7 @@ int record_put(struct store *s, struct record **table, struct str key, const str
     r->hh.key = (void *)r->key.p;
     if (is_new) HASH_ADD_KEYPTR(hh, *table, r->key.p, r->key.n, r);
     store_retire_arena(s, old);
+    count_change(s, table);
     return 0;
 }
 
@@ -53,6 +62,7 @@ void record_remove(struct store *s, struct record **table, struct str key)
     struct record *r = record_find(*table, key);
     if (!r) return;
     HASH_DEL(*table, r);
+    count_change(s, table);
     store_retire_arena(s, r->arena);
     free(r);
 }
@@ -137,6 +147,7 @@ int store_put_update(struct store *s, const struct api_job_update *update)
     }
     store_remove_update(s, update->summary->key);
     HASH_ADD_KEYPTR(hh, s->updates, u->key.p, u->key.n, u);
+    s->other_changes++;
     return 0;
 }
 
@@ -145,6 +156,7 @@ void store_remove_update(struct store *s, const struct api_job_update_key *key)
     struct update_record *u = update_find(s, key);
     if (!u) return;
     HASH_DEL(s->updates, u);
+    s->other_changes++;
     update_free(s, u);
 }
 
@@ -199,6 +211,7 @@ int store_add_update_event(struct store *s, const struct api_job_update_key *key
     while (at && u->events[at - 1].timestamp_ms > copy->timestamp_ms) at--;
     u->events = make_room(s, &u->arena, u->events, &u->n_events, &u->cap_events, at, sizeof(*copy));
     u->events[at] = *copy;
+    s->other_changes++;
     derive_state(u);
     return 0;
 }
@@ -215,6 +228,7 @@ int store_add_instance_event(struct store *s, const struct api_job_update_key *k
     u->instance_events =
         make_room(s, &u->arena, u->instance_events, &u->n_instance_events, &u->cap_instance_events, at, sizeof(*copy));
     u->instance_events[at] = *copy;
+    s->other_changes++;
     derive_state(u);
     return 0;
 }

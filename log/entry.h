@@ -1,6 +1,6 @@
 /* What Aurora puts into the log (reference: storage, section 2). A LogEntry of at most max bytes is one record of the
  * log. A larger one is a FrameHeader with count and MD5, then chunks of max bytes each. Snapshots are deduplicated,
- * then deflated (zlib), then framed; transactions are written plain. */
+ * then deflated (zlib; log/snapshot.h), then framed; transactions are written plain. */
 #ifndef AURORA_LOG_ENTRY_H
 #define AURORA_LOG_ENTRY_H
 
@@ -35,10 +35,6 @@ int entry_transaction_op(struct entry_transaction *t, const struct api_op *op);
 void entry_transaction_end(struct entry_transaction *t);
 /* Takes back all behind the first n_ops ops, which took n bytes; for groups that fail half-way. */
 void entry_transaction_rewind(struct entry_transaction *t, size_t n, uint32_t n_ops);
-
-/* The snapshot `rest` with these tasks as a deduplicated, deflated LogEntry, appended to out. Only reads, so it may run
- * in the pool while the tasks are pinned. ERR_TOO_BIG: beyond what a reader accepts. */
-int entry_snapshot(const struct api_snapshot *rest, const struct task *const *tasks, uint32_t n, struct buf *out);
 
 /* ---- reading ---- */
 

@@ -6,6 +6,7 @@
 #include "log/entry.h"
 #include "log/log.h"
 #include "log/replay.h"
+#include "log/snapshot.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,6 +16,11 @@
 #define FOLLOW_DELAY_MS 50
 /* A transaction record's frame around its ops. */
 #define TRANSACTION_OVERHEAD 32
+
+/* A round of a snapshot that has encoded no more tasks than this is followed by the last one; so is the one before the
+ * last. */
+#define SNAPSHOT_FEW_TASKS 5000
+#define SNAPSHOT_ROUNDS 4
 
 enum kind { KIND_TRANSACTION, KIND_SNAPSHOT };
 
@@ -27,21 +33,25 @@ struct pending {
     bool sealed; /* takes no more ops */
     struct entry_transaction t;
     uint64_t last; /* the index that is durable with it */
-    struct snapshot *snapshot;
 };
 
-/* A snapshot on its way. Encoded, and cut into frames with their checksum, in the pool; if the stream is closed
- * meanwhile it ends by itself. */
+/* A snapshot on its way. It is encoded in the pool, in rounds: the first one takes long, and what changes meanwhile is
+ * the work of the next one. Only the last image stands for what the snapshot says, and only what is appended after it
+ * waits. If the stream is closed while a round runs, it ends by itself. */
 struct snapshot {
     uv_work_t work;
     struct stream *stream; /* NULL: closed */
-    struct image *image;
+    const struct store *store;
+    struct image *images[SNAPSHOT_ROUNDS];
+    unsigned rounds;
+    struct snapshot_writer *writer; /* NULL: the last round is over */
+    uint32_t tasks;                 /* that the last round has encoded */
     size_t max_entry_bytes;
-    bool encoded;
+    bool in_pool, last, waits; /* waits: for the end of a hold, to begin the last round */
     struct buf entry;
     struct entry_frames frames;
     int err;
-    uint64_t started_ns, took_ns;
+    uint64_t started_ns, held_ns, took_ns;
     void (*cb)(int err, void *arg);
     void *arg;
 };
@@ -69,7 +79,7 @@ struct stream {
     uint64_t first_position;
     uint64_t entry_started_ns;
 
-    bool snapshotting;
+    struct snapshot *snapshot; /* NULL: none is on its way */
 
     bool following, elected;
     uint64_t next;     /* the first position that has not been read */
@@ -88,7 +98,7 @@ struct stream {
 
     struct {
         struct stat *bytes_written, *entries_written, *snapshots, *unsnapshotted, *queued, *lag;
-        struct stat_timer *append, *deflate, *snapshot, *persist, *truncate;
+        struct stat_timer *append, *deflate, *snapshot, *persist, *truncate, *hold;
     } st;
 };
 
@@ -118,6 +128,7 @@ static void stats_init(struct stream *s)
     s->st.deflate = stats_timer(st, "log_manager_deflate", "nanos");
     s->st.snapshot = stats_timer(st, "scheduler_log_snapshot", "nanos");
     s->st.persist = stats_timer(st, "scheduler_log_snapshot_persist", "nanos");
+    s->st.hold = stats_timer(st, "log_snapshot_hold", "nanos");
     s->st.truncate = stats_timer(st, "scheduler_log_native_truncate_before", "nanos");
 }
 
@@ -243,28 +254,28 @@ static void pop(struct stream *s)
 
 static void snapshot_free(struct snapshot *n)
 {
-    image_unref(n->image);
+    snapshot_writer_free(n->writer);
+    for (unsigned i = 0; i < n->rounds; i++) image_unref(n->images[i]);
     buf_release(&n->entry);
     free(n);
 }
 
 /* Gives up a snapshot; one that is in the pool ends there. */
-static void snapshot_drop(struct stream *s, struct snapshot *n, int err)
+static void snapshot_drop(struct stream *s, int err)
 {
-    s->snapshotting = false;
+    struct snapshot *n = s->snapshot;
+    s->snapshot = NULL;
     n->cb(err, n->arg);
-    if (n->encoded)
-        snapshot_free(n);
-    else
+    if (n->in_pool)
         n->stream = NULL;
+    else
+        snapshot_free(n);
 }
 
 static void drop_queue(struct stream *s, int err)
 {
-    while (s->head) {
-        if (s->head->snapshot) snapshot_drop(s, s->head->snapshot, err);
-        pop(s);
-    }
+    while (s->head) pop(s);
+    if (s->snapshot) snapshot_drop(s, err);
 }
 
 /* The last callback. */
@@ -307,14 +318,14 @@ static void kick(struct stream *s)
 {
     struct pending *p = s->head;
     if (!s->ready || s->failed || s->closing || s->call || !p) return;
-    if (p->kind == KIND_SNAPSHOT && !p->snapshot->encoded) return; /* what is behind must stay behind */
+    if (p->kind == KIND_SNAPSHOT && s->snapshot->in_pool) return; /* what is behind must stay behind */
     if (s->held && p->kind == KIND_TRANSACTION && !p->sealed) return;
     if (p->kind == KIND_TRANSACTION && !p->sealed) seal(s, p);
     s->writing = true;
     s->record = 0;
     s->entry_started_ns = uv_hrtime();
     if (p->kind == KIND_SNAPSHOT)
-        s->frames = p->snapshot->frames;
+        s->frames = s->snapshot->frames;
     else
         entry_frames_init(&s->frames, p->t.bytes.data, p->t.bytes.len, s->c.max_entry_bytes);
     append_record(s);
@@ -324,13 +335,13 @@ static void on_truncated(struct log_req *r, int err)
 {
     struct stream *s = call_end(r, NULL);
     if (!s) return;
-    struct snapshot *n = s->head->snapshot;
-    s->head->snapshot = NULL;
+    struct snapshot *n = s->snapshot;
+    s->snapshot = NULL;
     pop(s);
     s->writing = false;
     took(s->st.truncate, s->entry_started_ns);
     took(s->st.snapshot, n->started_ns);
-    s->snapshotting = false;
+    took(s->st.hold, n->held_ns);
     n->cb(err, n->arg);
     snapshot_free(n);
     if (s->closing) return;
@@ -430,11 +441,15 @@ uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n)
     return s->index;
 }
 
+static void encode_round(struct stream *s);
+
 void stream_hold(struct stream *s, bool held)
 {
     if (s->held == held) return;
     s->held = held;
-    if (!held) kick_later(s);
+    if (held) return;
+    kick_later(s);
+    if (s->snapshot && s->snapshot->waits) encode_round(s);
 }
 
 uint64_t stream_durable(const struct stream *s)
@@ -453,9 +468,14 @@ static void encode_in_pool(uv_work_t *w)
 {
     struct snapshot *n = w->data;
     uint64_t start = uv_hrtime();
-    n->err = entry_snapshot(&n->image->rest, n->image->tasks, n->image->n, &n->entry);
-    if (!n->err) entry_frames_init(&n->frames, n->entry.data, n->entry.len, n->max_entry_bytes);
-    n->took_ns = uv_hrtime() - start;
+    n->err = snapshot_encode(n->writer, n->images[n->rounds - 1], &n->tasks);
+    if (!n->err && n->last) n->err = snapshot_finish(n->writer, &n->entry);
+    if (!n->err && n->last) entry_frames_init(&n->frames, n->entry.data, n->entry.len, n->max_entry_bytes);
+    if (n->last) {
+        snapshot_writer_free(n->writer);
+        n->writer = NULL;
+    }
+    n->took_ns += uv_hrtime() - start;
 }
 
 static void after_encode(uv_work_t *w, int status)
@@ -463,51 +483,82 @@ static void after_encode(uv_work_t *w, int status)
     struct snapshot *n = w->data;
     struct stream *s = n->stream;
     assert(status == 0);
-    n->encoded = true;
+    n->in_pool = false;
     if (!s) {
         snapshot_free(n);
-        return;
-    }
-    if (s->st.deflate) stat_timer_add(s->st.deflate, (int64_t)n->took_ns);
-    if (n->err)
+    } else if (n->err) {
         fail(s, n->err, "the snapshot cannot be encoded");
-    else
+    } else if (n->last) {
+        if (s->st.deflate) stat_timer_add(s->st.deflate, (int64_t)n->took_ns);
         kick_later(s);
+    } else {
+        encode_round(s);
+    }
 }
 
-static int may_snapshot(const struct stream *s)
+/* The image is the one that counts: it has its place among what is appended. */
+static void enter_queue(struct stream *s)
+{
+    s->snapshot->last = true;
+    s->snapshot->held_ns = uv_hrtime();
+    push(s, KIND_SNAPSHOT);
+}
+
+static void encode_image(struct stream *s, struct image *image)
+{
+    struct snapshot *n = s->snapshot;
+    assert(n->rounds < SNAPSHOT_ROUNDS);
+    n->images[n->rounds++] = image;
+    n->in_pool = true;
+    int rc = uv_queue_work(s->c.loop, &n->work, encode_in_pool, after_encode);
+    assert(rc == 0);
+}
+
+/* An image in the middle of a hold shows groups that must become durable together. As long as others follow it does not
+ * matter. */
+static void encode_round(struct stream *s)
+{
+    struct snapshot *n = s->snapshot;
+    bool last = n->tasks <= SNAPSHOT_FEW_TASKS || n->rounds == SNAPSHOT_ROUNDS - 1;
+    n->waits = last && s->held;
+    if (n->waits) return;
+    if (last) enter_queue(s);
+    /* All have the first one's time: a snapshot's is when it was begun. */
+    encode_image(s, image_take(n->store, n->rounds ? n->images[0]->rest.timestamp : s->c.now_ms(s->c.arg)));
+}
+
+static int begin_snapshot(struct stream *s, void (*cb)(int err, void *arg), void *arg)
 {
     if (s->failed || s->closing) return ERR_CLOSED;
-    return s->snapshotting || s->held || !s->ready ? ERR_BUSY : 0;
-}
-
-int stream_snapshot_image(struct stream *s, struct image *image, void (*cb)(int err, void *arg), void *arg)
-{
-    int err = may_snapshot(s);
-    if (err) return err;
-    struct snapshot *n = xcalloc(1, sizeof(*n));
+    if (s->snapshot || s->held || !s->ready) return ERR_BUSY;
+    struct snapshot *n = s->snapshot = xcalloc(1, sizeof(*n));
     n->stream = s;
-    n->image = image_ref(image);
+    n->writer = snapshot_writer_new();
     n->max_entry_bytes = s->c.max_entry_bytes;
     n->cb = cb;
     n->arg = arg;
     n->started_ns = uv_hrtime();
     n->work.data = n;
-    s->snapshotting = true;
-    push(s, KIND_SNAPSHOT)->snapshot = n;
-    int rc = uv_queue_work(s->c.loop, &n->work, encode_in_pool, after_encode);
-    assert(rc == 0);
+    return 0;
+}
+
+int stream_snapshot_image(struct stream *s, struct image *image, void (*cb)(int err, void *arg), void *arg)
+{
+    int err = begin_snapshot(s, cb, arg);
+    if (err) return err;
+    enter_queue(s);
+    encode_image(s, image_ref(image));
     return 0;
 }
 
 int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg)
 {
-    int err = may_snapshot(s);
+    int err = begin_snapshot(s, cb, arg);
     if (err) return err;
-    struct image *image = image_take(store, s->c.now_ms(s->c.arg));
-    err = stream_snapshot_image(s, image, cb, arg);
-    image_unref(image);
-    return err;
+    s->snapshot->store = store;
+    s->snapshot->tasks = (uint32_t)store_task_count(store); /* as if a round had found so many changed */
+    encode_round(s);
+    return 0;
 }
 
 /* ---- replay ---- */

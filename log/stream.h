@@ -56,10 +56,11 @@ uint64_t stream_append(struct stream *s, const struct api_op *ops, uint32_t n);
 void stream_hold(struct stream *s, bool held);
 uint64_t stream_durable(const struct stream *s);
 size_t stream_queued_bytes(const struct stream *s);
-/* Writes a snapshot of the store as it is now (as Aurora does: deduplicated, deflated, framed) and truncates before it.
- * It is encoded in the pool from an image; what is appended later waits until it is written, since a
- * snapshot resets whoever replays it. One at a time, and after on_ready only: ERR_BUSY. A failure is also the stream's.
- */
+/* Writes a snapshot of the store (as Aurora does: deduplicated, deflated, framed) and truncates before it. It is
+ * encoded in the pool from images, while others append: after the first round only what has changed meanwhile. What is
+ * appended behind the last image, which has little left to encode, waits until the snapshot is written, since it resets
+ * whoever replays it; the stat log_snapshot_hold says how long. The store must stay until cb. One at a time, and after
+ * on_ready only: ERR_BUSY. A failure is also the stream's. */
 int stream_snapshot(struct stream *s, const struct store *store, void (*cb)(int err, void *arg), void *arg);
 /* The same with an image, which may be another store's: whoever replays the log then has that state, followed by what
  * is appended after this call. The memory of this process is the caller's business. Takes its own reference. */

@@ -384,6 +384,41 @@ static void a_snapshot_replaces_what_was_before(void **state)
     end(&p);
 }
 
+/* Enough tasks for several rounds; what is appended meanwhile, and what is held in the middle, comes out once. */
+static void others_write_while_a_large_snapshot_is_encoded(void **state)
+{
+    (void)state;
+    enum { TASKS = 12000, JOBS = 10 };
+    struct process p = { 0 };
+    must_begin(&p);
+    for (int j = 0; j < JOBS; j++) {
+        struct arena a = { 0 };
+        struct api_save_tasks save = { .has_tasks = true, .n_tasks = TASKS / JOBS };
+        save.tasks = ARENA_ARRAY(&a, struct api_scheduled_task, save.n_tasks);
+        for (int i = 0; i < TASKS / JOBS; i++) save.tasks[i] = *task_op(&a, j, i, 10).save_tasks->tasks;
+        struct api_op op = { .save_tasks = &save };
+        assert_int_equal(store_apply(p.store, &op), 0);
+        wait_durable(&p, stream_append(p.stream, &op, 1));
+        arena_release(&a);
+    }
+    assert_int_equal(stream_snapshot(p.stream, p.store, on_snapshot_done, &p), 0);
+    uint64_t last = 0, before = p.durable;
+    int more = 0;
+    for (; p.snapshot_result == 1; more++) {
+        stream_hold(p.stream, more % 3 != 2);
+        last = save(&p, more % 2 ? JOBS : 1, TASKS + more, 10);
+        uv_run(&p.loop, UV_RUN_NOWAIT);
+    }
+    stream_hold(p.stream, false);
+    assert_int_equal(p.snapshot_result, 0);
+    assert_true(p.durable > before); /* some did not wait for its end */
+    wait_durable(&p, last);
+    restart(&p);
+    assert_int_equal(p.snapshots_replayed, 1);
+    assert_int_equal(store_task_count(p.store), TASKS + more);
+    end(&p);
+}
+
 /* An op that saves more tasks than the loop may stop for. */
 static void a_large_op_is_replayed_in_slices(void **state)
 {
@@ -552,6 +587,7 @@ int main(void)
         WITH_FOLDER(what_is_held_is_one_entry_or_nothing),
         WITH_FOLDER(entries_end_below_the_record_size),
         WITH_FOLDER(a_snapshot_replaces_what_was_before),
+        WITH_FOLDER(others_write_while_a_large_snapshot_is_encoded),
         WITH_FOLDER(a_large_op_is_replayed_in_slices),
         WITH_FOLDER(an_image_of_another_store_replaces_all),
         WITH_FOLDER(closing_works_at_any_moment),
