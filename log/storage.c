@@ -34,9 +34,10 @@ struct storage {
     struct journal *journal;
     uint64_t generation; /* of the journal that is being written */
     struct buf unstored; /* its batches: a length, then the encoded batch */
+    bool purges;         /* one of them does */
     struct buf encoded;  /* the batch that is being written */
     bool read_only;
-    struct arena overlay; /* read only: what the journal has, decoded */
+    struct arena overlay; /* during a walk, or read only always: what the journal has, decoded */
     struct action *fresh; /* by position, borrowed from it and from unstored */
     size_t n_fresh;
     bool has_metadata;
@@ -191,6 +192,7 @@ static int checkpoint(struct storage *s, const struct storage_batch *more)
     rc = mdb_txn_commit(txn);
     if (rc) return failed(s, "cannot commit", rc);
     buf_release(&s->unstored);
+    s->purges = false;
     journal_begin(s->journal, ++s->generation);
     return 0;
 }
@@ -465,8 +467,8 @@ static void sort_fresh(struct storage *s, const struct action *all, size_t n)
     free(order);
 }
 
-/* What only the journal has, laid over LMDB's records. Truncated ones that it would purge stay visible: they may lie
- * around at any time. */
+/* What only the journal has, laid over LMDB's records. Read only, truncated ones that it would purge stay visible: they
+ * may lie around at any time. */
 static int overlay_unstored(struct storage *s)
 {
     struct action *all = NULL;
@@ -492,6 +494,14 @@ static int overlay_unstored(struct storage *s)
         sort_fresh(s, all, n);
     free(all);
     return err;
+}
+
+static void drop_overlay(struct storage *s)
+{
+    free(s->fresh);
+    s->fresh = NULL;
+    s->n_fresh = 0;
+    arena_release(&s->overlay);
 }
 
 /* What only the journal has goes into LMDB. */
@@ -564,8 +574,7 @@ void storage_close(struct storage *s)
     if (s->env) mdb_env_close(s->env);
     buf_release(&s->unstored);
     buf_release(&s->encoded);
-    arena_release(&s->overlay);
-    free(s->fresh);
+    drop_overlay(s);
     if (s->lock >= 0) close(s->lock);
     free(s);
 }
@@ -622,21 +631,32 @@ static int walk(struct walk *w, MDB_cursor *c, uint64_t from)
     return !rc || rc == MDB_NOTFOUND ? 0 : failed(w->s, "cannot read", rc);
 }
 
-int storage_scan(struct storage *s, uint64_t from, uint64_t to,
-                 bool (*fn)(uint64_t position, const struct action *a, void *arg), void *arg)
+static int scan(struct walk *w, uint64_t from)
 {
+    struct storage *s = w->s;
     MDB_txn *txn;
     MDB_cursor *c;
-    struct walk w = { .s = s, .to = to, .fn = fn, .arg = arg };
-    int unstored = s->read_only ? 0 : checkpoint(s, NULL);
-    if (unstored) return unstored;
-    while (w.fresh < s->n_fresh && s->fresh[w.fresh].position < from) w.fresh++;
+    while (w->fresh < s->n_fresh && s->fresh[w->fresh].position < from) w->fresh++;
     int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
     if (rc) return failed(s, "cannot read", rc);
     rc = mdb_cursor_open(txn, s->records, &c);
-    int err = rc ? failed(s, "cannot read", rc) : walk(&w, c, from);
+    int err = rc ? failed(s, "cannot read", rc) : walk(w, c, from);
     if (!rc) mdb_cursor_close(c);
     mdb_txn_abort(txn);
+    return err;
+}
+
+/* A follower reads many times a second what it has just stored: a little is laid over LMDB each time, since a
+ * checkpoint would cost two syncs and keep the next batch waiting. */
+int storage_scan(struct storage *s, uint64_t from, uint64_t to,
+                 bool (*fn)(uint64_t position, const struct action *a, void *arg), void *arg)
+{
+    struct walk w = { .s = s, .to = to, .fn = fn, .arg = arg };
+    bool little = s->unstored.len <= STORAGE_OVERLAY_BYTES && !s->purges;
+    if (s->read_only) return scan(&w, from);
+    int err = little ? overlay_unstored(s) : checkpoint(s, NULL);
+    if (!err) err = scan(&w, from);
+    drop_overlay(s);
     return err;
 }
 
@@ -735,5 +755,7 @@ int storage_write(struct storage *s, const struct storage_batch *b)
         if (err) return err;
         err = journal_append(s->journal, s->encoded.data, n);
     }
-    return err ? journal_failed(s, err) : keep_batch(s->encoded.data, n, s);
+    if (err) return journal_failed(s, err);
+    s->purges = s->purges || b->purge_below;
+    return keep_batch(s->encoded.data, n, s);
 }

@@ -19,6 +19,9 @@
 /* Truncated records that one commit deletes at most; the rest goes with the next ones. */
 #define STORAGE_PURGE_PER_COMMIT 2000
 
+/* More than this that only the journal has, or anything to purge, goes into LMDB before records are read. */
+#define STORAGE_OVERLAY_BYTES ((size_t)256 << 10)
+
 struct storage;
 
 struct storage_metadata {

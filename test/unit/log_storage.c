@@ -202,6 +202,60 @@ static void one_record_is_read(void **state)
     storage_close(s);
 }
 
+/* Wherever the records are: only in the journal, in LMDB, in both. */
+static void what_was_just_written_is_read(void **state)
+{
+    (void)state;
+    static struct model m;
+    struct rng g = { 11 };
+    int err;
+    memset(&m, 0, sizeof(m));
+    struct storage *s = must_open(folder);
+    for (int i = 0; i < 200; i++) {
+        fill_some(s, &m, &g, (int)rng_below(&g, 8) + 1);
+        assert_true(equals(s, &m, &err));
+        assert_int_equal(err, 0);
+    }
+    storage_close(s);
+    assert_reopens_as(folder, &m);
+}
+
+static struct timespec changed_at(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mtim;
+}
+
+/* Writes records that take so many bytes more than STORAGE_OVERLAY_BYTES, and reads; whether that wrote to LMDB. */
+static bool reading_stores(struct storage *s, size_t more)
+{
+    enum { OVERHEAD = 72, HALF = STORAGE_OVERLAY_BYTES / 2 - OVERHEAD }; /* of a batch of one record */
+    static const uint8_t bytes[HALF + 1];
+    struct timespec before = changed_at(in_folder("data.mdb"));
+    struct arena arena = { 0 };
+    struct action got, a = { .position = 1, .type = ACTION_APPEND, .bytes = bytes, .n = HALF };
+    assert_int_equal(storage_write(s, &(struct storage_batch){ .actions = &a, .n = 1 }), 0);
+    a.n += more;
+    assert_int_equal(storage_write(s, &(struct storage_batch){ .actions = &a, .n = 1 }), 0);
+    assert_int_equal(storage_read(s, 1, &arena, &got), 0);
+    assert_int_equal(got.n, HALF + more);
+    arena_release(&arena);
+    struct timespec after = changed_at(in_folder("data.mdb"));
+    return before.tv_sec != after.tv_sec || before.tv_nsec != after.tv_nsec;
+}
+
+static void a_little_is_read_without_a_checkpoint(void **state)
+{
+    (void)state;
+    struct storage *s = must_open(folder);
+    assert_false(reading_stores(s, 0));
+    storage_close(s);
+    s = must_open(folder);
+    assert_true(reading_stores(s, 1));
+    storage_close(s);
+}
+
 static void truncated_records_go_in_portions(void **state)
 {
     (void)state;
@@ -632,6 +686,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_reopen_gives_what_was_committed),
         WITH_FOLDER(one_record_is_read),
+        WITH_FOLDER(what_was_just_written_is_read),
+        WITH_FOLDER(a_little_is_read_without_a_checkpoint),
         WITH_FOLDER(truncated_records_go_in_portions),
         WITH_FOLDER(a_second_opener_is_refused),
         WITH_FOLDER(foreign_folders_are_refused),
