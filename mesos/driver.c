@@ -7,6 +7,7 @@
 #include "core/logline.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "mesos/messages.pb-c.h"
@@ -31,9 +32,13 @@ static void enter(struct driver *d, enum registration_move move)
     assert(next >= 0);
     bool was_connected = d->state == REG_CONNECTED;
     if (next != (int)d->state)
-        logline(LOG_INFO, "mesos_registration", "from=%s to=%s", registration_name(d->state),
-                registration_name((enum registration_state)next));
+        logline(d->broken_again && next != REG_CONNECTED ? LOG_DEBUG : LOG_INFO, "mesos_registration", "from=%s to=%s",
+                registration_name(d->state), registration_name((enum registration_state)next));
     d->state = (enum registration_state)next;
+    if (d->state == REG_CONNECTED) {
+        d->broken[0] = 0;
+        d->broken_again = false;
+    }
     uv_timer_stop(&d->timer);
     auth_end(d);
     if (!was_connected || d->state == REG_CONNECTED) return;
@@ -126,7 +131,11 @@ void driver_broken(struct driver *d, const char *why)
 {
     assert(d->state != REG_ENDED);
     bool at_once = d->state == REG_CONNECTED;
-    logline(LOG_WARN, "mesos_broken", "state=%s why=\"%s\"", registration_name(d->state), why);
+    /* One line for a loss, however often it is tried in vain from then on. */
+    d->broken_again = strncmp(why, d->broken, sizeof(d->broken) - 1) == 0;
+    (void)snprintf(d->broken, sizeof(d->broken), "%s", why);
+    logline(d->broken_again ? LOG_DEBUG : LOG_WARN, "mesos_broken", "state=%s why=\"%s\"", registration_name(d->state),
+            why);
     enter(d, MOVE_BROKEN);
     if (d->state != REG_WAITING) return;
     driver_set_deadline(d, at_once ? 0 : backoff_next(&d->retry_backoff, &d->rng));

@@ -66,6 +66,8 @@ struct driver {
     struct str framework_id; /* malloc'ed; unset before the first registration */
     bool take_over;          /* the id was given from outside: push an older scheduler out */
     bool suppressed;
+    char broken[128];  /* why the last attempt failed; "" once connected */
+    bool broken_again; /* for the same reason as the one before */
     struct backoff subscribe_backoff, retry_backoff;
 
     struct {

@@ -39,8 +39,9 @@ static void conn_failed(struct lp_conn *c, int error)
     conn_end(c);
     if (!p) return;
     memcpy(&a, &p->addr, sizeof p->addr);
-    logline(LOG_INFO, "libprocess_disconnected", "peer=%s error=%s", tcp_addr_text(&a, text),
-            error == UV_EOF ? "closed" : uv_err_name(error));
+    /* Who can't be reached is tried again with every message. */
+    logline(c->connected ? LOG_INFO : LOG_DEBUG, c->connected ? "libprocess_disconnected" : "libprocess_unreachable",
+            "peer=%s error=%s", tcp_addr_text(&a, text), error == UV_EOF ? "closed" : uv_err_name(error));
     peer_end(p);
 }
 

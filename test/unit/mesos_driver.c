@@ -1,6 +1,7 @@
 /* The driver against a scripted master on a real socket. */
 #include "core/err.h"
 #include "core/limits.h"
+#include "core/logline.h"
 #include "core/store.h"
 #include "mesos/proto.h"
 #include "test/lib/mesos_master.h"
@@ -771,6 +772,36 @@ static void test_broken_authentication_begins_anew(void **state)
     test_master_stop(&m);
 }
 
+static void count_warning(enum log_level level, const char *line, void *arg)
+{
+    if (level >= LOG_INFO && strstr(line, "mesos_broken")) ++*(int *)arg;
+}
+
+static void test_a_reason_is_logged_once(void **state)
+{
+    (void)state;
+    struct test_master m;
+    int lines = 0;
+    logline_set_sink(count_warning, &lines);
+    start_with_secret(&m, 60000);
+    test_master_detect(&m);
+    Mesos__Internal__AuthenticationErrorMessage msg = MESOS__INTERNAL__AUTHENTICATION_ERROR_MESSAGE__INIT;
+    for (int i = 0; i < 3; i++) {
+        test_master_expect(&m, ASKED);
+        msg.error = "No authenticator loaded";
+        send_from_session(&m, "mesos.internal.AuthenticationErrorMessage", &msg);
+    }
+    test_master_expect(&m, ASKED);
+    assert_int_equal(lines, 1);
+    msg.error = "another reason";
+    send_from_session(&m, "mesos.internal.AuthenticationErrorMessage", &msg);
+    test_master_expect(&m, ASKED);
+    assert_int_equal(lines, 2);
+    answer_login(&m);
+    test_master_stop(&m);
+    logline_set_sink(NULL, NULL);
+}
+
 static void test_unanswered_authentication_is_repeated(void **state)
 {
     (void)state;
@@ -833,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_cram_md5),
         cmocka_unit_test(test_refused_authentication_is_fatal),
         cmocka_unit_test(test_broken_authentication_begins_anew),
+        cmocka_unit_test(test_a_reason_is_logged_once),
         cmocka_unit_test(test_unanswered_authentication_is_repeated),
         cmocka_unit_test(test_a_forgotten_login_is_done_again),
     };
