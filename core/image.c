@@ -34,7 +34,7 @@ static void *grown(void *v, uint32_t n, uint32_t *cap, size_t size)
 
 static void keep_task(struct image_entry *e, const struct task *t)
 {
-    e->old_tasks = grown(e->old_tasks, e->n_old_tasks, &e->cap_old_tasks, sizeof(*e->old_tasks));
+    e->old_tasks = grown(e->old_tasks, e->n_old_tasks, &e->cap_old_tasks, sizeof(struct task *));
     e->old_tasks[e->n_old_tasks++] = t;
 }
 
@@ -87,7 +87,7 @@ static void copy_tasks(struct image_entry *e)
 {
     const struct store *s = e->store;
     uint32_t n = 0;
-    e->tasks = xmalloc(HASH_COUNT(s->tasks) * sizeof(*e->tasks));
+    e->tasks = xmalloc(HASH_COUNT(s->tasks) * sizeof(struct task *));
     for (uint32_t k = 0; k < s->n_versions; k++)
         if (s->versions[k]) e->tasks[n++] = s->versions[k];
     assert(n == HASH_COUNT(s->tasks));

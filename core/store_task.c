@@ -173,7 +173,7 @@ static uint32_t add_version(struct store *s, const struct task *t)
     if (s->n_versions == s->cap_versions && HASH_COUNT(s->tasks) < s->n_versions / 2) compact_versions(s);
     if (s->n_versions == s->cap_versions) {
         s->cap_versions = s->cap_versions ? 2 * s->cap_versions : 64;
-        s->versions = xrealloc(s->versions, s->cap_versions * sizeof(*s->versions));
+        s->versions = xrealloc(s->versions, s->cap_versions * sizeof(struct task *));
     }
     s->versions[s->n_versions] = t;
     return s->n_versions++;
