@@ -401,6 +401,7 @@ enum quorum_verdict peers_judge(const struct peers *p, struct buf *why)
 {
     struct buf unread = { 0 };
     if (!p->takes_part && uv_now(p->c.loop) < settled_at(p)) return QUORUM_WAITS;
+    if (p->takes_part && !has_place(p)) return QUORUM_WAITS; /* the first leader has not heard of us: it is claimed */
     enum quorum_verdict verdict = judge(p, why ? why : &unread);
     if (verdict == QUORUM_SAFE && !p->takes_part) {
         verdict = QUORUM_WAITS;
@@ -518,7 +519,8 @@ static void claim_place(struct peers *p)
     struct quorum_record next = p->znode;
     struct buf unread = { 0 };
     if (p->leads || p->writing || has_place(p) || next.size != log_quorum_record(p->c.log)->size) return;
-    bool settled = p->registered && uv_now(p->c.loop) >= settled_at(p);
+    if (!p->registered) return;
+    bool settled = uv_now(p->c.loop) >= settled_at(p);
     bool may = p->takes_part || (settled && judge(p, &unread) == QUORUM_SAFE && may_claim(p, &unread));
     buf_release(&unread);
     if (!may) return;

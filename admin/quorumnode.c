@@ -40,8 +40,8 @@ static void refuse_data(struct quorumnode *n)
 {
     struct buf why = { 0 };
     buf_addf(&why,
-             "the data of the znode %s is no quorum record of this version: look at it, and if nobody needs it, set it "
-             "to nothing, or give another -native_log_zk_group_path",
+             "the data of the znode %s is no quorum record of this version: look at it, and if nobody needs it, delete "
+             "the znode, or give another -native_log_zk_group_path",
              n->path);
     fail(n, buf_cstr(&why));
     buf_release(&why);
