@@ -1,4 +1,4 @@
-"""Three schedulers under load whose network, ZooKeeper, disks and processes fail: what was acknowledged stays, tasks go on running, never
+"""Three or five schedulers under load whose network, ZooKeeper, disks and processes fail: what was acknowledged stays, tasks go on running, never
 do two write at once, and once it is healed one leads again.
 
 The schedulers reach each other and ZooKeeper through test/lib/network.py, and clients that go on through everything keep account
@@ -26,15 +26,16 @@ FLAGS = ["-history_max_per_job_threshold=100000", "-dlog_snapshot_interval=2secs
          "-reconciliation_initial_delay=1secs", "-native_log_write_timeout=2secs"]
 
 
-class FaultsTest(unittest.TestCase):
-    """Tests share a cluster: each leaves three schedulers behind of which one leads."""
+class Faulty(unittest.TestCase):
+    """Tests of a class share a cluster: each leaves all schedulers behind, of which one leads."""
+    SCHEDULERS = 3
 
     @classmethod
     def setUpClass(cls):
         print(f"SEED={SEED} BUILD=$BUILD python3 {__file__}", flush=True)
         cls.rng, cls.world, cls.net = random.Random(SEED), World(), Network()
         cls.addClassCleanup(cls.net.close)
-        cls.c = Cluster(agents=20, simulate=True, schedulers=3, flags=FLAGS, session_ms=SESSION_MS, net=cls.net)
+        cls.c = Cluster(agents=20, simulate=True, schedulers=cls.SCHEDULERS, flags=FLAGS, session_ms=SESSION_MS, net=cls.net)
         cls.addClassCleanup(cls.c.close)
         cls.c.start()
         cls.steady = cls.make_steady()
@@ -134,10 +135,12 @@ class FaultsTest(unittest.TestCase):
         running = {t["id"] for t in state["tasks"] if t["state"] == "TASK_RUNNING"}
         self.assertLessEqual(self.steady, running)
 
-    # ---- partitions
-
     def names(self, schedulers):
         return [s.net_name for s in schedulers]
+
+
+class FaultsTest(Faulty):
+    # ---- partitions
 
     def test_leader_cut_off_from_all(self):
         me = self.leader.net_name
@@ -278,6 +281,28 @@ class FaultsTest(unittest.TestCase):
         self.c.zk.kill9()
         self.zookeeper_away()
         self.c.zk.start()
+        self.heals([self.leader])
+
+
+class FiveTest(Faulty):
+    SCHEDULERS = 5
+
+    def test_two_die(self):
+        dead = [self.leader, self.followers[0]]
+        for s in dead:
+            s.kill9()
+        self.another_leads()
+        self.heals(dead)
+
+    def test_leader_in_the_minority(self):
+        """With one follower and without ZooKeeper on this side of the partition, the three others on that one."""
+        here, there = self.names([self.leader, self.followers[0]]), self.names(self.followers[1:]) + ["zk"]
+        self.net.cut(*(way for a in here for b in there for way in both(a, b)))
+        self.assertIn(self.leader.popen.wait(DEADLINE_S), (0, 1))
+        self.says_once(self.leader, "stopping status=")
+        self.another_leads()
+        wait_until(lambda: self.followers[0].request("POST", "/api/v1/getTasksStatus", '{"query":{}}')[0] == 503, DEADLINE_S,
+                   what="the follower knows of no leader")
         self.heals([self.leader])
 
 
