@@ -109,18 +109,25 @@ static uint32_t sum(const struct record *r, const void *data)
     return (uint32_t)crc32_z(crc, data, r->n);
 }
 
-/* The record at `at`, if it is whole and of this generation. */
-static bool record_at(const struct journal *j, const uint8_t *all, size_t at, struct record *ret)
+/* The record at `at`, if it is whole. */
+static bool whole_record_at(const uint8_t *all, size_t at, struct record *ret)
 {
     if (at > JOURNAL_BYTES - sizeof(*ret)) return false;
     memcpy(ret, all + at, sizeof(*ret));
-    return ret->magic == MAGIC && ret->generation == j->generation && ret->n <= JOURNAL_BYTES - at - sizeof(*ret) &&
+    return ret->magic == MAGIC && ret->n <= JOURNAL_BYTES - at - sizeof(*ret) &&
            ret->crc == sum(ret, all + at + sizeof(*ret));
+}
+
+/* The same, if it is of this generation. */
+static bool record_at(const struct journal *j, const uint8_t *all, size_t at, struct record *ret)
+{
+    return whole_record_at(all, at, ret) && ret->generation == j->generation;
 }
 
 static int replay(struct journal *j, const uint8_t *all, int (*fn)(const void *data, size_t n, void *arg), void *arg)
 {
     struct record r;
+    if (whole_record_at(all, 0, &r) && r.generation > j->generation) return ERR_CORRUPT;
     while (record_at(j, all, j->at, &r) && r.number == j->number) {
         int err = fn(all + j->at + sizeof(r), r.n, arg);
         if (err) return err;

@@ -24,7 +24,8 @@ int journal_open(const char *file, bool read_only, struct journal **ret);
 void journal_close(struct journal *j);
 
 /* Gives all records of the generation, in order, to fn; further ones are appended behind them. A record that a crash
- * cut short is left out; ERR_CORRUPT: there are sound records behind a broken one. Any other error is fn's. */
+ * cut short is left out; ERR_CORRUPT: there are sound records behind a broken one, or of a later generation: what the caller remembers is
+ * out of date. Any other error is fn's. */
 int journal_replay(struct journal *j, uint64_t generation, int (*fn)(const void *data, size_t n, void *arg), void *arg);
 /* Begins the generation at the front. */
 void journal_begin(struct journal *j, uint64_t generation);

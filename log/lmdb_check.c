@@ -185,6 +185,14 @@ static bool page_size_ok(uint64_t n)
     return n >= MIN_PAGE && n <= MAX_PAGE && (n & (n - 1)) == 0;
 }
 
+/* Each commit writes the meta that the one before did not. A transaction number that has changed would bring back an
+ * older state without a word. */
+static bool alternate(uint64_t first, uint64_t second)
+{
+    if (first == 0 && second == 0) return true; /* nothing was ever written */
+    return first % 2 == 0 && (second == first + 1 || first == second + 1);
+}
+
 /* LMDB uses the later one of the two metas; both were synced before anything relied on them. */
 static int check_file(struct check *c)
 {
@@ -196,6 +204,7 @@ static int check_file(struct check *c)
     const struct meta *last = m[1].transaction > m[0].transaction ? &m[1] : &m[0];
     if (last->free_pages.pad != c->page_bytes || last->version != m[0].version)
         return bad(c, "its first pages contradict each other");
+    if (!alternate(m[0].transaction, m[1].transaction)) return bad(c, "its last commits are not consecutive");
     if (last->last_page >= UINT64_MAX / c->page_bytes || last->last_page < 1) return bad(c, "its size is wrong");
     /* A page at the very end may have been given back before it was ever written. */
     if (last->last_page > c->bytes / c->page_bytes + (1u << 20)) return bad(c, "the file is too short");

@@ -632,6 +632,37 @@ static void reading_only_needs_a_log_that_nobody_has_open(void **state)
     storage_close(s);
 }
 
+/* Each bit of the numbers by which LMDB knows its last commit: what is only in the journal must not get lost with it.
+ */
+static void an_older_commit_is_not_taken_for_the_last(void **state)
+{
+    (void)state;
+    enum { NUMBER_AT = 144, PAGE = 4096 };
+    static struct model m;
+    struct rng g = { 11 };
+    char copy[80], data[100];
+    memset(&m, 0, sizeof(m));
+    snprintf(copy, sizeof(copy), "%s.copy", folder);
+    snprintf(data, sizeof(data), "%s/data.mdb", copy);
+    struct storage *s = must_open(folder);
+    for (int opened = 0; opened < 5; opened++) {
+        fill_some(s, &m, &g, 5);
+        copy_folder();
+        assert_reads_as(copy, &m);
+        for (off_t bit = 0; bit < 2 * 64; bit++) {
+            struct storage *wrong = NULL;
+            off_t at = bit / 64 * PAGE + NUMBER_AT + bit % 64 / 8;
+            flip(data, at, (uint8_t)(1 << bit % 8));
+            if (!storage_open_read_only(copy, &wrong, NULL))
+                fail_msg("number %d, bit %d", (int)(bit / 64), (int)(bit % 64));
+            flip(data, at, (uint8_t)(1 << bit % 8));
+        }
+        storage_close(s);
+        s = must_open(folder);
+    }
+    storage_close(s);
+}
+
 struct scanning {
     uint64_t damaged, n_damaged, n_sound;
 };
@@ -701,6 +732,7 @@ int main(void)
         WITH_FOLDER(a_shortened_file_is_found),
         WITH_FOLDER(reading_only_changes_nothing),
         WITH_FOLDER(reading_only_needs_a_log_that_nobody_has_open),
+        WITH_FOLDER(an_older_commit_is_not_taken_for_the_last),
         WITH_FOLDER(a_scan_goes_on_behind_a_damaged_record),
         cmocka_unit_test(metadata_of_older_versions),
     };
