@@ -535,7 +535,8 @@ static void record_lead(struct peers *p)
     const struct quorum_record *own = log_quorum_record(p->c.log);
     struct quorum_record next = p->znode;
     if (!p->leads || !p->has_znode || p->writing) return;
-    if (p->recorded && p->znode.replica != own->replica) return; /* another one does, by now */
+    bool taken = p->znode.size && p->znode.replica != own->replica;
+    if (p->recorded && taken) return; /* another one leads by now */
     next.size = own->size;
     next.replica = own->replica;
     next.changes = own->changes;

@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import unittest
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
 
 from checker import SEED, Client, World, check
 from cluster import Master, Scheduler, ZooKeeper, free_port, wait_until
@@ -67,8 +69,8 @@ class Group:
     def number(self, scheduler):
         return next(i for i, s in self.all.items() if s is scheduler)
 
-    def tool(self, command, i, quorum):
-        s = self.at(i, quorum)
+    def tool(self, command, i, quorum, flags=()):
+        s = self.at(i, quorum, flags)
         p = subprocess.run([s.argv[0], "log", command, *s.argv[1:]], capture_output=True, timeout=60, check=False)
         return p.returncode, (p.stdout + p.stderr).decode()
 
@@ -297,7 +299,6 @@ class QuorumTest(unittest.TestCase):
         self.assertEqual(self.jobs(g), ["kept"])
 
     def test_foreign_data_in_the_znode(self):
-        from kazoo.client import KazooClient
         g = self.group()
         zk = KazooClient(self.zk.address)
         zk.start()
@@ -310,6 +311,27 @@ class QuorumTest(unittest.TestCase):
         finally:
             zk.stop()
             zk.close()
+
+    def test_the_record_belongs_to_its_credentials(self):
+        g = self.group()
+        s = g.at(0, 1, flags=["-zk_digest_credentials=aurora:secret"])
+        s.spawn()
+        g.leader(0)
+        path = f"{g.path}/log"
+        stranger = KazooClient(self.zk.address)
+        stranger.start()
+        self.addCleanup(lambda: (stranger.stop(), stranger.close()))
+        self.assertIn(b"quorum=1 ", stranger.get(path)[0])
+        with self.assertRaises(NoAuthError):
+            stranger.set(path, b"quorum=2 changes=0 replica=0000000000000001 seen=0000000000000001")
+        s.stop()
+        status, text = g.tool("set-quorum", 0, 2)
+        self.assertEqual(status, 3, text)
+        self.assertIn("could not be written: refused", text)
+        status, text = g.tool("set-quorum", 0, 2, flags=["-zk_digest_credentials=aurora:secret"])
+        self.assertEqual(status, 0, text)
+        self.assertIn(b"quorum=2 changes=1 replica=0000000000000000 ", stranger.get(path)[0])
+        self.refused(g.start(1, 2), "no permission")
 
 
 if __name__ == "__main__":

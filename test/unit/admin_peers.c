@@ -163,9 +163,9 @@ static void start(struct member *m)
     m->ready = m->failed = false;
     m->closed = 0;
     open_log(m);
-    struct zk_session_config zc = { .loop = &m->cluster->loop,
-                                    .endpoints = m->cluster->zookeeper,
-                                    .session_timeout_ms = 2000 };
+    struct zk_session_config zc = {
+        .loop = &m->cluster->loop, .endpoints = m->cluster->zookeeper, .session_timeout_ms = 2000, .stats = m->stats
+    };
     if (zc.endpoints) assert_int_equal(zk_session_new(&zc, &m->zk), 0);
     struct peers_config pc = { .loop = &m->cluster->loop,
                                .lp = m->lp,
@@ -576,6 +576,47 @@ static void members_come_from_zookeeper(void **state)
     zk_server_stop(&server);
 }
 
+static bool all_lost(const struct cluster *c)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        if (stat_get(stats_int(c->v[i].stats, "zk_connection_state_LOST")) != 1) return false;
+    return true;
+}
+
+static bool all_back(const struct cluster *c)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        if (stat_get(stats_int(c->v[i].stats, "zk_connection_state_CONNECTED")) != 1) return false;
+        if (peers_members(c->v[i].peers) != c->n) return false;
+    }
+    return true;
+}
+
+/* With the session the registration is lost. It is made again by the next one, which reads all anew before. */
+static void lost_sessions_register_again(void **state)
+{
+    (void)state;
+    struct zk_server server;
+    struct cluster c;
+    struct rng r = { 10 };
+    zk_server_start(&server);
+    cluster_start_at(&c, 3, server.address);
+    lead(&c.v[0]);
+    write_some(&c.v[0], &r, 5);
+    zk_server_freeze(&server);
+    WAIT(&c, all_lost(&c));
+    write_some(&c.v[0], &r, 5); /* the last known members stand */
+    zk_server_thaw(&server);
+    WAIT(&c, all_back(&c));
+    WAIT(&c, peers_judge(c.v[1].peers, NULL) == QUORUM_SAFE);
+    stop(&c.v[0]);
+    lead(&c.v[1]);
+    write_some(&c.v[1], &r, 5);
+    must_converge(&c, &c.v[1]);
+    cluster_stop(&c);
+    zk_server_stop(&server);
+}
+
 static void processes_are_spawned_once(void **state)
 {
     (void)state;
@@ -600,7 +641,8 @@ int main(void)
         WITH_FOLDER(a_takeover_replays_nothing),         WITH_FOLDER(a_follower_misses_a_truncation),
         WITH_FOLDER(followers_equal_the_leader),         WITH_FOLDER(malformed_members_are_left_out),
         WITH_FOLDER(requests_to_the_silent_are_bounded), WITH_FOLDER(another_quorum_size_is_heard_of),
-        WITH_FOLDER(members_come_from_zookeeper),        WITH_FOLDER(processes_are_spawned_once),
+        WITH_FOLDER(members_come_from_zookeeper),        WITH_FOLDER(lost_sessions_register_again),
+        WITH_FOLDER(processes_are_spawned_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
