@@ -191,7 +191,7 @@ compile_commands.json: $(GEN_H) Makefile $(LINTED)
 PKGS_BUILD := gcc make libc6-dev libuv1-dev node-llhttp libprotobuf-c-dev protobuf-c-compiler libzookeeper-st-dev \
     liblmdb-dev libcjson-dev libpcre2-dev thrift-compiler zlib1g-dev libssl-dev libsystemd-dev uthash-dev python3 curl
 PKGS_TEST := $(PKGS_BUILD) git libcmocka-dev python3-thrift python3-kazoo clang clang-tidy clang-format \
-    libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless
+    libclang-rt-14-dev nginx-light wrk zookeeper default-jre-headless bsh libcurator-recipes-java
 PKGS_BENCH := $(PKGS_TEST) etcd-server
 PKGS_HA := $(PKGS_BUILD) zookeeper default-jre-headless
 define install_missing

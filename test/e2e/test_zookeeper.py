@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import struct
+import subprocess
 import unittest
 import uuid
 
@@ -12,7 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
 from kazoo.security import make_acl, make_digest_acl
 
-from cluster import Cluster, Master, Scheduler, free_port, wait_until
+from cluster import Cluster, Master, Process, Scheduler, free_port, wait_until
 from network import Network, both
 
 logging.disable(logging.CRITICAL)  # kazoo tells of each attempt to connect
@@ -174,7 +175,50 @@ class EnsembleTest(unittest.TestCase):
         wait_until(self.leader.leads, DEADLINE_S, what="it says that it leads")
 
 
+class Curator(Process):
+    """A real Curator, Aurora's own library, that stands for election at our path."""
+
+    def __init__(self, c):
+        jars = ":".join(f"/usr/share/java/{j}.jar" for j in ("bsh", "curator-client", "curator-framework", "curator-recipes", "guava",
+                                                             "slf4j-nop", "zookeeper"))
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "curator_rival.bsh")
+        super().__init__("curator", ["java", "-XX:TieredStopAtLevel=1", "-cp", jars, "bsh.Interpreter", script, c.zk.address, PATH], c.dir)
+
+    def elected(self):
+        return "elected" in self.log
+
+    def resign(self):
+        self.popen.stdin.write(b"\n")
+        self.popen.stdin.close()
+        return self.popen.wait(DEADLINE_S)
+
+
 class RivalTest(Cleaned):
+    def test_a_real_curator(self):
+        """Both keep to the same order: who stands behind the other waits until that one is gone."""
+        c = self.cluster(zk=True, simulate=True)
+        c.master.start()
+        c.zk.start()
+        k = client(self, c.zk.address)
+        rival = Curator(c)
+        self.addCleanup(lambda: rival.popen.poll() is None and rival.kill9())
+        rival.spawn(stdin=subprocess.PIPE)
+        wait_until(rival.elected, DEADLINE_S, what="Curator is elected")
+        c.scheduler.start(active=False)
+        wait_until(lambda: len(candidates(k)) == 2, DEADLINE_S, what="both stand")
+        self.assertEqual(c.scheduler.request("GET", "/leaderhealth")[0], 502)
+        self.assertEqual(c.scheduler.var("scheduler_lifecycle_STORAGE_PREPARED"), 1)
+        self.assertEqual(rival.resign(), 0)
+        c.leader()
+        os.unlink(rival.log_path)
+        rival.spawn(stdin=subprocess.PIPE)
+        wait_until(lambda: len(candidates(k)) == 2, DEADLINE_S, what="both stand")
+        self.assertTrue(c.scheduler.leads())
+        self.assertFalse(rival.elected())
+        self.assertEqual(c.scheduler.stop(), 0)
+        wait_until(rival.elected, DEADLINE_S, what="Curator is elected")
+        self.assertEqual(rival.resign(), 0)
+
     def test_a_rival_in_curators_form(self):
         """One that stands before us in line: no scheduler leads until it is gone. Then it stands behind."""
         c = self.cluster(zk=True, simulate=True)

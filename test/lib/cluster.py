@@ -78,9 +78,9 @@ class Process:
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def spawn(self):
+    def spawn(self, stdin=subprocess.DEVNULL):
         with open(self.log_path, "ab") as log:
-            self.popen = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.popen = subprocess.Popen(self.argv, stdin=stdin, stdout=log, stderr=log,
                                           env=dict(os.environ, **self.env), preexec_fn=die_with_parent)
 
     def wait_ready(self, ready):
