@@ -207,6 +207,9 @@ static int check_all(struct verifying *v, struct buf *why)
     if (err) return err == ERR_CORRUPT ? 0 : err;
     err = logtool_survey(t, check_record, v);
     check_metadata(v);
+    if (storage_is_torn(t->storage))
+        note(v, "journal", NULL,
+             "the last write is not whole and was left out: a crash cut it short, or it is damaged");
     check_holes(v);
     note_unlearned(v);
     if (!err) err = check_entries(v);

@@ -29,6 +29,7 @@ struct journal {
     uint64_t generation;
     uint32_t number;
     size_t at; /* where the next record goes */
+    bool torn; /* there is the beginning of one, or what was one */
     struct buf out;
 };
 
@@ -98,6 +99,7 @@ void journal_begin(struct journal *j, uint64_t generation)
     j->generation = generation;
     j->number = 0;
     j->at = 0;
+    j->torn = false;
 }
 
 /* ---- reading ---- */
@@ -124,6 +126,15 @@ static bool record_at(const struct journal *j, const uint8_t *all, size_t at, st
     return whole_record_at(all, at, ret) && ret->generation == j->generation;
 }
 
+/* Whether what is there, whole or not, was to be the next record. */
+static bool begins_at(const struct journal *j, const uint8_t *all, size_t at)
+{
+    struct record r;
+    if (at > JOURNAL_BYTES - sizeof(r)) return false;
+    memcpy(&r, all + at, sizeof(r));
+    return r.magic == MAGIC && r.generation == j->generation && r.number == j->number;
+}
+
 static int replay(struct journal *j, const uint8_t *all, int (*fn)(const void *data, size_t n, void *arg), void *arg)
 {
     struct record r;
@@ -134,6 +145,7 @@ static int replay(struct journal *j, const uint8_t *all, int (*fn)(const void *d
         j->at += whole_pages(sizeof(r) + r.n);
         j->number++;
     }
+    j->torn = begins_at(j, all, j->at);
     /* Each append waited for the one before: behind a torn one there is none. */
     for (size_t at = j->at + PAGE; at < JOURNAL_BYTES; at += PAGE)
         if (record_at(j, all, at, &r) && r.number > j->number) return ERR_CORRUPT;
@@ -159,6 +171,11 @@ int journal_replay(struct journal *j, uint64_t generation, int (*fn)(const void 
     if (!err) err = replay(j, all, fn, arg);
     free(all);
     return err;
+}
+
+bool journal_is_torn(const struct journal *j)
+{
+    return j->torn;
 }
 
 /* ---- writing ---- */

@@ -24,9 +24,11 @@ int journal_open(const char *file, bool read_only, struct journal **ret);
 void journal_close(struct journal *j);
 
 /* Gives all records of the generation, in order, to fn; further ones are appended behind them. A record that a crash
- * cut short is left out; ERR_CORRUPT: there are sound records behind a broken one, or of a later generation: what the caller remembers is
- * out of date. Any other error is fn's. */
+ * cut short is left out; ERR_CORRUPT: there are sound records behind a broken one, or of a later generation: what the
+ * caller remembers is out of date. Any other error is fn's. */
 int journal_replay(struct journal *j, uint64_t generation, int (*fn)(const void *data, size_t n, void *arg), void *arg);
+/* Whether the replay has left out a record that was cut short. */
+bool journal_is_torn(const struct journal *j);
 /* Begins the generation at the front. */
 void journal_begin(struct journal *j, uint64_t generation);
 /* Durable when it returns 0. ERR_FULL: begin a new generation first. ERR_IO, ERR_NOSPACE (errno is set). */

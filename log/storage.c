@@ -585,6 +585,11 @@ bool storage_metadata(const struct storage *s, struct storage_metadata *ret)
     return s->has_metadata;
 }
 
+bool storage_is_torn(const struct storage *s)
+{
+    return journal_is_torn(s->journal);
+}
+
 /* ---- reading ---- */
 
 /* A walk over LMDB's records and those laid over them. */

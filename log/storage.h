@@ -46,6 +46,9 @@ void storage_close(struct storage *s);
 
 /* False: never stored. */
 bool storage_metadata(const struct storage *s, struct storage_metadata *ret);
+/* Opened for reading: whether the last batch was left out because it is not whole. It was never acknowledged, unless
+ * the disk has changed it since; the two look the same. */
+bool storage_is_torn(const struct storage *s);
 /* All records by ascending position; bytes are valid during the call only. Checks every one. ERR_CORRUPT, ERR_IO. */
 int storage_restore(struct storage *s, void (*fn)(const struct action *a, void *arg), void *arg, struct buf *err_text);
 

@@ -663,6 +663,32 @@ static void an_older_commit_is_not_taken_for_the_last(void **state)
     storage_close(s);
 }
 
+static void a_torn_last_write_is_told(void **state)
+{
+    (void)state;
+    static struct model m, shorter;
+    char copy[80], journal[100];
+    memset(&m, 0, sizeof(m));
+    snprintf(copy, sizeof(copy), "%s.copy", folder);
+    snprintf(journal, sizeof(journal), "%s/journal", copy);
+    struct storage *s = must_open(folder), *r;
+    put(s, &m, 1, 1, 100);
+    shorter = m;
+    put(s, &m, 2, 2, 100);
+    for (int torn = 0; torn < 2; torn++) {
+        copy_folder();
+        if (torn) flip(journal, 4096 + 100, 1);
+        assert_reads_as(copy, torn ? &shorter : &m);
+        r = must_open_to_read(copy);
+        assert_int_equal(storage_is_torn(r), torn);
+        storage_close(r);
+    }
+    storage_close(s);
+    r = must_open_to_read(folder);
+    assert_false(storage_is_torn(r));
+    storage_close(r);
+}
+
 struct scanning {
     uint64_t damaged, n_damaged, n_sound;
 };
@@ -732,6 +758,7 @@ int main(void)
         WITH_FOLDER(a_shortened_file_is_found),
         WITH_FOLDER(reading_only_changes_nothing),
         WITH_FOLDER(reading_only_needs_a_log_that_nobody_has_open),
+        WITH_FOLDER(a_torn_last_write_is_told),
         WITH_FOLDER(an_older_commit_is_not_taken_for_the_last),
         WITH_FOLDER(a_scan_goes_on_behind_a_damaged_record),
         cmocka_unit_test(metadata_of_older_versions),
