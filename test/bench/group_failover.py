@@ -315,6 +315,17 @@ def print_failover(f):
     row("the killed one started again, until it has caught up", spread(f.rejoin))
 
 
+def kill_often(ours, etcd, n):
+    """If one of them goes wrong, those before it still count."""
+    f = Figures()
+    try:
+        for _ in range(n):
+            one_kill(ours, etcd, f)
+    finally:
+        if f.etcd:
+            print_failover(f)
+
+
 def run(build, rounds):
     ours = Ours(build)
     with tempfile.TemporaryDirectory(dir=build) as d:
@@ -323,15 +334,12 @@ def run(build, rounds):
             ours.start()
             etcd.start()
             row(f"createJob of {TASKS} tasks in {JOBS} jobs on {AGENTS} agents with 3 members, until all RUNNING", f"{ours.fill():.1f} s")
-            f = Figures()
             dead, killed, told, answered = ours.kill()
             print(f"  first fail-over, before any snapshot: {(answered - told) * 1e3:.0f} ms", flush=True)
             replay_row("that log as it was written, without a snapshot", [replay(ours, folder_of(dead)) for _ in range(2)])
             ours.restart(dead)
             snapshot_rows(ours)
-            for _ in range(rounds * KILLS_PER_ROUND):
-                one_kill(ours, etcd, f)
-            print_failover(f)
+            kill_often(ours, etcd, rounds * KILLS_PER_ROUND)
         finally:
             ours.close()
             etcd.close()
