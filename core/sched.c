@@ -241,10 +241,17 @@ static void handle(struct sched *s, const struct sched_event *ev)
     assert(!"no such event");
 }
 
+/* A clock that is set back must not hold up what is due by it, such as kills that are repeated. */
+static void set_now(struct sched *s, int64_t now_ms)
+{
+    if (now_ms < s->now_ms) timers_shift(&s->timers, now_ms - s->now_ms);
+    s->now_ms = now_ms;
+}
+
 void sched_step(struct sched *s, const struct sched_event *ev, struct sched_update *update)
 {
     assert(s->leading || ev->type == EV_LEADING || ev->type == EV_COMMAND || ev->type == EV_TIMER);
-    s->now_ms = ev->now_ms;
+    set_now(s, ev->now_ms);
     s->pending.placed_in_step = 0;
     step_begin(&s->step, s->store, update);
     handle(s, ev);

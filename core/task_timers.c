@@ -123,7 +123,8 @@ static void start_partition(struct sched *s, const struct task *t, bool replayed
     const struct api_partition_policy *p = t->config->api->partition_policy;
     if (p && !p->reschedule) return;
     int64_t delay_ms = p ? p->delay_secs * 1000 : 0;
-    if (replayed) delay_ms -= (s->now_ms - task_last_event_ms(t)) / 1000 * 1000;
+    int64_t age = s->now_ms - task_last_event_ms(t);
+    if (replayed && age > 0) delay_ms -= age / 1000 * 1000; /* a leader before us may have had a clock that is ahead */
     timer_start(s, t, s->now_ms + (delay_ms > 0 ? delay_ms : 0), on_partition_end);
 }
 
@@ -131,9 +132,10 @@ static void start_partition(struct sched *s, const struct task *t, bool replayed
 static void start_throttle(struct sched *s, const struct task *t)
 {
     int64_t penalty = flapping_penalty(s, t);
-    int64_t due = task_last_event_ms(t) + penalty;
+    int64_t age = s->now_ms - task_last_event_ms(t);
+    int64_t left = age > 0 ? penalty - age : penalty; /* never more, whatever clock the event was made by */
     stat_timer_add(stats_timer(s->stats, "task_throttle", "ms"), penalty);
-    timer_start(s, t, due > s->now_ms ? due : s->now_ms, on_throttle_end);
+    timer_start(s, t, s->now_ms + (left > 0 ? left : 0), on_throttle_end);
 }
 
 static void start_history(struct sched *s, const struct task *t)

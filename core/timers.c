@@ -79,6 +79,11 @@ struct timer *timers_pop(struct timers *ts, int64_t now_ms)
     return t;
 }
 
+void timers_shift(struct timers *ts, int64_t by_ms)
+{
+    for (uint32_t i = 0; i < ts->n; i++) ts->heap[i]->due_ms += by_ms; /* their order stays */
+}
+
 void timers_release(struct timers *ts)
 {
     free(ts->heap);

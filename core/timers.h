@@ -36,6 +36,8 @@ static inline bool timer_is_set(const struct timer *t)
 int64_t timers_next(const struct timers *ts);
 /* Takes the first one due at now_ms out, or NULL. */
 struct timer *timers_pop(struct timers *ts, int64_t now_ms);
+/* All of them become due so much later; earlier, if it is negative. */
+void timers_shift(struct timers *ts, int64_t by_ms);
 /* Frees the heap; the timers are their owners'. */
 void timers_release(struct timers *ts);
 

@@ -523,6 +523,49 @@ static void kills_go_on_after_a_change_of_leader(void **state)
     rig_expect(r, "kill t0\n");
 }
 
+/* ---------------- clocks that are set back ---------------- */
+
+static void kills_are_repeated_whatever_the_clock(void **state)
+{
+    struct rig *r = *state;
+    placed(r, 1, SERVICE);
+    rig_call_json(r, "killTasks", KILL_JOB);
+    rig_clear(r);
+    r->now_ms -= HOUR;
+    rig_step(r, &(struct sched_event){ .type = EV_TIMER });
+    rig_run(r, 30 * SECOND);
+    rig_expect(r, "kill t0\n");
+}
+
+/* The leader before had a clock that was ahead. */
+static void penalties_end_whatever_the_clock(void **state)
+{
+    struct rig *r = *state;
+    placed(r, 1, SERVICE);
+    rig_status(r, "t0", RIG_FAILED);
+    rig_offer(r, "b", 100, 100000, 100000, NULL);
+    rig_run(r, SECOND);
+    rig_status(r, "t1", RIG_FAILED);
+    expect_tasks(r, "t0 FAILED; t1 FAILED; t2 THROTTLED");
+    rig_fail_over(r, -HOUR);
+    rig_lead(r);
+    rig_run(r, 121 * SECOND);
+    expect_tasks(r, "t0 FAILED; t1 FAILED; t2 PENDING");
+}
+
+static void partitions_end_whatever_the_clock(void **state)
+{
+    struct rig *r = *state;
+    placed(r, 1, SERVICE ",\"partitionPolicy\":{\"reschedule\":true,\"delaySecs\":60}");
+    rig_status(r, "t0", RIG_RUNNING);
+    rig_status(r, "t0", RIG_UNREACHABLE);
+    expect_tasks(r, "t0 PARTITIONED");
+    rig_fail_over(r, -HOUR);
+    rig_lead(r);
+    rig_run(r, 61 * SECOND);
+    expect_tasks(r, "t0 LOST; t1 PENDING");
+}
+
 /* ---------------- log lines ---------------- */
 
 static void keep_line(enum log_level level, const char *line, void *arg)
@@ -599,6 +642,9 @@ int main(void)
         RIG_TEST(pending_tasks_are_spread_over_the_start),
         RIG_TEST(replayed_partitions_and_history_count_their_age),
         RIG_TEST(kills_go_on_after_a_change_of_leader),
+        RIG_TEST(kills_are_repeated_whatever_the_clock),
+        RIG_TEST(penalties_end_whatever_the_clock),
+        RIG_TEST(partitions_end_whatever_the_clock),
         T(every_transition_is_one_line),
         RIG_TEST(losses_of_agents_and_executors_are_counted),
     };
