@@ -1,19 +1,14 @@
-/* Whole log clusters of 1, 3 and 5 on virtual time, each run from one seed. First anything may fail, and the checker
- * looks at every step; then a quorum is healed and must get on within a bound.
- *
- *   SEEDS=n  how many runs (default 100); SEED=n  only that one; FIRST=n  the first of them. */
-#include "test/sim/lib/cluster.h"
-
-#include "core/buf.h"
+/* Whole log clusters of 1, 3 and 5 on virtual time, each run from one seed (test/sim/lib/seeds.h). First anything may
+ * fail, and the checker looks at every step; then a quorum is healed and must get on within a bound. */
 #include "core/err.h"
+#include "test/sim/lib/seeds.h"
+#include "test/sim/lib/trouble.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -24,10 +19,6 @@
 #define RIVALS_US ((uint64_t)6 * ELECTION_TIMEOUT_MS * 1000)
 #define CALM_APPENDS 20
 #define HEALED_APPENDS 3
-/* A replica that lost its disk stays away for longer than anybody waits for what it said before: longer than a fill,
- * and than any message is under way. With less no protocol of this kind can be safe, since its vote may count twice. */
-#define LOST_DISK_US ((uint64_t)12 * 1000000)
-
 /* Longer than that: who was stopped wakes up in another world. */
 #define PAUSE_MAX_US ((uint64_t)20 * 1000000)
 
@@ -120,14 +111,6 @@ struct restart {
     bool lost; /* its disk */
 };
 
-/* As many as a quorum needs must have theirs, and vote. */
-static bool may_lose_disk(const struct run *r, unsigned node)
-{
-    unsigned others = 0;
-    for (unsigned i = 0; i < r->c.n; i++) others += i != node && r->c.check.status[i] == REPLICA_VOTING;
-    return others >= r->c.quorum;
-}
-
 static void on_restart(struct event *e)
 {
     const struct restart *s = (struct restart *)e;
@@ -139,7 +122,7 @@ static void schedule_restart(struct run *r, unsigned node)
 {
     struct world *w = &r->c.w;
     uint64_t delay = world_between(w, 1000, 3000000);
-    if (world_chance(w, r->lose_disk_chance) && may_lose_disk(r, node)) {
+    if (world_chance(w, r->lose_disk_chance) && trouble_may_lose_disk(&r->c, node)) {
         node_lose_disk(&r->c.nodes[node]);
         delay += LOST_DISK_US + r->c.faults.late_max_us;
     }
@@ -154,27 +137,6 @@ static void on_down(struct node *n)
     if (!r->healed) schedule_restart(r, n->id);
 }
 
-static void heal_links(struct run *r)
-{
-    for (unsigned i = 0; i < r->c.n; i++)
-        for (unsigned k = 0; k < r->c.n; k++) r->c.cut[i][k] = false;
-}
-
-/* Two sides that don't hear each other, or only one of them the other, or any links at all. */
-static void cut_links(struct run *r)
-{
-    struct world *w = &r->c.w;
-    unsigned side = (unsigned)rng_below(&w->rng, 1u << r->c.n), kind = (unsigned)rng_below(&w->rng, 3);
-    heal_links(r);
-    for (unsigned i = 0; i < r->c.n; i++) {
-        for (unsigned k = 0; k < r->c.n; k++) {
-            bool out = (side >> i & 1) && !(side >> k & 1), in = (side >> k & 1) && !(side >> i & 1);
-            bool cut = kind == 0 ? out || in : kind == 1 ? out : world_chance(w, 300);
-            r->c.cut[i][k] = i != k && cut;
-        }
-    }
-}
-
 static void trouble(struct run *r)
 {
     struct world *w = &r->c.w;
@@ -182,9 +144,9 @@ static void trouble(struct run *r)
     struct node *n = &r->c.nodes[id];
     if (world_chance(w, r->cut_chance)) {
         if (rng_below(&w->rng, 2))
-            cut_links(r);
+            trouble_cut_links(&r->c);
         else
-            heal_links(r);
+            trouble_heal_links(&r->c);
     }
     if (world_chance(w, r->member_chance)) node_set_members(n, (unsigned)rng_below(&w->rng, 1u << r->c.n) | 1u << id);
     if (world_chance(w, 500)) node_set_members(n, (1u << r->c.n) - 1);
@@ -213,36 +175,21 @@ static void on_trouble(struct event *e)
 
 /* ---- a run ---- */
 
-/* Each kind of fault is absent in half of the runs, so that it can't hide what others do. */
-static unsigned some(struct world *w, unsigned max)
-{
-    return rng_below(&w->rng, 2) ? 0 : (unsigned)world_between(w, 1, max);
-}
-
 static void choose_faults(struct run *r)
 {
     struct world *w = &r->c.w;
-    r->c.faults = (struct faults){ .lose = some(w, 200),
-                                   .repeat = some(w, 200),
-                                   .late = some(w, 100),
-                                   .crash = some(w, 20),
-                                   .fail = some(w, 10),
-                                   .stall = some(w, 50),
-                                   .delay_max_us = world_between(w, 100, 20000),
-                                   .late_max_us = world_between(w, 50000, 5000000),
-                                   .disk_max_us = world_between(w, 100, 10000),
-                                   .stall_max_us = world_between(w, 50000, 3000000) };
-    r->crash_chance = some(w, 100);
-    r->pause_chance = some(w, 100);
-    r->cut_chance = some(w, 400);
-    r->member_chance = some(w, 200);
-    r->full_chance = some(w, 20);
-    r->lose_disk_chance = some(w, 300);
+    r->c.faults = trouble_faults(w);
+    r->crash_chance = trouble_some(w, 100);
+    r->pause_chance = trouble_some(w, 100);
+    r->cut_chance = trouble_some(w, 400);
+    r->member_chance = trouble_some(w, 200);
+    r->full_chance = trouble_some(w, 20);
+    r->lose_disk_chance = trouble_some(w, 300);
     r->tick_ms = (unsigned)world_between(w, 10, 300);
     r->trouble_ms = (unsigned)world_between(w, 50, 1000);
     r->elect_chance = (unsigned)world_between(w, 2, 200);
     r->resign_chance = (unsigned)world_between(w, 1, 100);
-    r->truncate_chance = some(w, 300);
+    r->truncate_chance = trouble_some(w, 300);
 }
 
 static void begin(struct run *r, uint64_t seed)
@@ -271,24 +218,13 @@ static bool chaos(struct run *r)
     return !checker_failed(&r->c.check);
 }
 
-/* Who must live on: a quorum of voters, or all where there never was one. */
-static unsigned survivors(struct run *r)
-{
-    struct cluster *c = &r->c;
-    unsigned all = (1u << c->n) - 1, voters = 0, chosen = 0;
-    for (unsigned i = 0; i < c->n; i++) voters |= (unsigned)(c->check.status[i] == REPLICA_VOTING) << i;
-    if ((unsigned)__builtin_popcount(voters) < c->quorum) return all;
-    while ((unsigned)__builtin_popcount(chosen) < c->quorum) chosen |= voters & 1u << rng_below(&c->w.rng, c->n);
-    return chosen | (unsigned)rng_below(&c->w.rng, all + 1);
-}
-
 static void heal(struct run *r)
 {
     struct cluster *c = &r->c;
-    r->alive = survivors(r);
+    r->alive = trouble_survivors(c);
     r->healed = true;
-    c->faults = (struct faults){ .delay_max_us = 2000, .late_max_us = 2000, .disk_max_us = 5000, .stall_max_us = 5000 };
-    heal_links(r);
+    c->faults = trouble_none();
+    trouble_heal_links(&r->c);
     do r->champion = (unsigned)rng_below(&c->w.rng, c->n);
     while (!(r->alive >> r->champion & 1));
     for (unsigned i = 0; i < c->n; i++) {
@@ -375,37 +311,9 @@ static void add_up(struct totals *t, const struct run *r, uint64_t healed_at_us)
 
 /* ---- many ---- */
 
-static uint64_t current_seed;
-static const char *program;
-
-/* For what ends the process: an assertion, a sanitizer. */
-static void print_replay(void)
-{
-    fprintf(stderr, "replay: SEED=%" PRIu64 " %s\n", current_seed, program);
-}
-
-static void on_abort(int sig)
-{
-    (void)sig;
-    print_replay();
-    _exit(134);
-}
-
-#ifdef SANITIZED
-void __sanitizer_set_death_callback(void (*callback)(void));
-#endif
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static void run_seed(uint64_t seed, struct totals *t)
+static void run_seed(uint64_t seed, char why[256], void *totals)
 {
     static struct run r;
-    char why[256];
-    current_seed = seed;
     r = (struct run){ 0 };
     begin(&r, seed);
     bool ok = chaos(&r);
@@ -415,21 +323,17 @@ static void run_seed(uint64_t seed, struct totals *t)
         heal(&r);
         ok = progress(&r);
     }
-    add_up(t, &r, healed_at_us);
+    add_up(totals, &r, healed_at_us);
     if (ok) calm_down(&r, over_us);
-    snprintf(why, sizeof(why), "%s", r.c.check.text);
+    snprintf(why, 256, "%s", r.c.check.text);
     cluster_release(&r.c);
-    if (!why[0]) return;
-    print_replay();
-    fail_msg("seed %" PRIu64 ": %s", seed, why);
 }
 
 static void any_fault_then_progress(void **state)
 {
     (void)state;
     struct totals t = { 0 };
-    uint64_t seeds = getenv("SEED") ? 1 : number("SEEDS", 100), first = number("SEED", number("FIRST", 1));
-    for (uint64_t i = 0; i < seeds; i++) run_seed(first + i, &t);
+    uint64_t seeds = seeds_run(run_seed, &t);
     print_message("%" PRIu64 " seeds: %" PRIu64 " events and %" PRIu64 " messages in %" PRIu64
                   " virtual s; %u elections, %u of %u writes acknowledged, %u truncations, %u crashes, %u lost disks, "
                   "%u recoveries; slowest healing %" PRIu64 " ms\n",
@@ -440,11 +344,7 @@ static void any_fault_then_progress(void **state)
 int main(int argc, char **argv)
 {
     (void)argc;
-    program = argv[0];
-    signal(SIGABRT, on_abort);
-#ifdef SANITIZED
-    __sanitizer_set_death_callback(print_replay);
-#endif
+    seeds_init(argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_fault_then_progress),
     };
