@@ -134,13 +134,16 @@ static const struct action *in_commit(const struct commit *c, uint64_t position)
     return NULL;
 }
 
-/* The record as the replica's memory has it. */
-static const struct action *newest(void *arg, uint64_t position)
+const struct action *node_record(const struct node *n, uint64_t position)
 {
-    const struct node *n = arg;
     const struct action *a = in_commit(&n->batch, position);
     if (!a) a = in_commit(&n->running, position);
     return a ? a : disk_read(&n->disk, position);
+}
+
+static const struct action *newest(void *arg, uint64_t position)
+{
+    return node_record(arg, position);
 }
 
 static void won(struct node *n, uint64_t last)
@@ -178,6 +181,7 @@ static bool carry_out_recovery(struct node *n, const struct recover_output *out)
     }
     if (out->done) {
         n->recovering = false;
+        n->changed = true;
         start_catchup(n);
     }
     return more || out->has_metadata || out->done;
@@ -268,9 +272,10 @@ static void step(struct node *n, const struct action *record)
     struct request *r = pop(n);
     struct replica before = outline(&n->replica);
     struct replica_output out;
-    const struct action *old = newest(n, r->m->kind == MESSAGE_LEARNED ? r->m->action.position : r->m->position);
+    const struct action *old = node_record(n, r->m->kind == MESSAGE_LEARNED ? r->m->action.position : r->m->position);
     replica_step(&n->replica, r->m, record, &out);
     checker_stepped(&n->c->check, n->id, &before, &n->replica, r->m, old, &out);
+    n->changed = true;
     keep(n, r->m, &out);
     if (out.has_reply) {
         bool implicit = r->m->kind == MESSAGE_PROMISE_REQUEST && !r->m->has_position;
@@ -435,6 +440,9 @@ static void drive(struct node *n)
         pump(n);
     } while (advance(n));
     arm(n);
+    if (!n->changed || !n->c->on_changed) return;
+    n->changed = false;
+    n->c->on_changed(n);
 }
 
 /* ---- life and death ---- */
@@ -569,7 +577,7 @@ void node_elect(struct node *n)
     drive(n);
 }
 
-static void write_value(struct node *n, const struct action *value)
+void node_write(struct node *n, const struct action *value)
 {
     struct coordinator_output out;
     assert(node_is_writer(n));
@@ -585,12 +593,12 @@ static void write_value(struct node *n, const struct action *value)
 void node_append(struct node *n)
 {
     uint64_t id = ++n->c->next_value;
-    write_value(n, &(struct action){ .type = ACTION_APPEND, .bytes = &id, .n = 1 + (id > 255) + (id > 65535) });
+    node_write(n, &(struct action){ .type = ACTION_APPEND, .bytes = &id, .n = 1 + (id > 255) + (id > 65535) });
 }
 
 void node_truncate(struct node *n, uint64_t to)
 {
-    write_value(n, &(struct action){ .type = ACTION_TRUNCATE, .to = to });
+    node_write(n, &(struct action){ .type = ACTION_TRUNCATE, .to = to });
 }
 
 void node_resign(struct node *n)

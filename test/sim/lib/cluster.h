@@ -63,6 +63,7 @@ struct node {
     struct commit batch, running;
     struct answers waiting, leaving; /* of batch, of running */
     bool committing, urgent, recover_stores, recover_stored;
+    bool changed; /* on_changed is due */
     uint64_t lazy_at_us, wake_at_us;
     unsigned members; /* that are listed, a bit each */
 
@@ -87,6 +88,8 @@ struct cluster {
     void (*on_done)(struct node *n, enum doing what, int err);
     /* A node has stopped by itself. */
     void (*on_down)(struct node *n);
+    /* Its replica has stepped, or may vote now. May be NULL. */
+    void (*on_changed)(struct node *n);
 };
 
 void cluster_init(struct cluster *c, uint64_t seed, unsigned n, bool auto_initialize);
@@ -107,6 +110,9 @@ void node_elect(struct node *n);
 /* Writer only: an append, or a truncation. */
 void node_append(struct node *n);
 void node_truncate(struct node *n, uint64_t to);
+void node_write(struct node *n, const struct action *value); /* which is copied */
 void node_resign(struct node *n);
+/* The record as the replica's memory has it, stored or not; NULL: none. */
+const struct action *node_record(const struct node *n, uint64_t position);
 
 #endif
