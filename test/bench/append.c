@@ -6,9 +6,9 @@
  *   lead                  becomes the writer; answer: leads. Without it, it follows as a standby does.
  *   log CALLERS SECONDS   durable appends of ENTRY_BYTES through log/stream.h: each caller appends when its last one is
  *                         durable
- *   raw CALLERS SECONDS   the same bytes over a plain file in the same folder, which was made in full before, as that
- * is cheapest; one fdatasync for one entry of each caller bytes                 what all its TCP connections have sent
- * so far
+ *   raw CALLERS SECONDS   the same bytes over a plain file in the same folder, made in full before, as that is
+ *                         cheapest; one fdatasync for one entry of each caller
+ *   bytes                 what all its TCP connections have sent so far
  *
  * It ends with its standard input. */
 #include "admin/peers.h"
