@@ -3,8 +3,10 @@
 #include "log/log.h"
 
 #include "core/err.h"
+#include "log/local.h"
 #include "log/storage.h"
 #include "log/message.h"
+#include "log/wire.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -340,6 +342,75 @@ static void long_reads_come_in_slices(void **state)
 }
 
 /* The loop is blocked for longer than the timeout, while the disk is done at once. */
+struct answers {
+    unsigned n;
+    uint64_t positions[2 * LOCAL_NEEDED_MAX];
+    bool accepted[2 * LOCAL_NEEDED_MAX], learned[2 * LOCAL_NEEDED_MAX];
+};
+
+static void keep_answer(uint64_t request, const char *to, const char *name, const void *body, size_t n, void *arg)
+{
+    struct answers *g = arg;
+    struct arena a = { 0 };
+    struct message m;
+    assert_int_equal(request, 0);
+    assert_string_equal(to, "somebody");
+    assert_string_equal(name, message_name(MESSAGE_PROMISE_RESPONSE));
+    assert_int_equal(message_decode(MESSAGE_PROMISE_RESPONSE, body, n, &a, &m), 0);
+    g->accepted[g->n] = m.answer == ANSWER_ACCEPT;
+    g->learned[g->n] = m.has_action && m.action.learned;
+    g->positions[g->n++] = m.has_action ? m.action.position : m.position;
+    arena_release(&a);
+}
+
+static void ask_promise(struct log *l, uint64_t proposal, uint64_t position)
+{
+    struct buf body = { 0 };
+    struct message m = {
+        .kind = MESSAGE_PROMISE_REQUEST, .proposal = proposal, .has_position = true, .position = position
+    };
+    message_encode(&m, &body);
+    assert_int_equal(log_request(l, "somebody", str_c(message_name(m.kind)), body.data, body.len), 0);
+    buf_release(&body);
+}
+
+/* Somebody catches up: what his promises need is read together and answered by few commits, each for itself. */
+static void promises_of_many_positions_share_commits(void **state)
+{
+    (void)state;
+    enum { N = LOCAL_NEEDED_MAX + 10 };
+    struct answers got = { 0 };
+    struct stats *stats = stats_new();
+    struct log_config c = config(folder);
+    struct log_req r;
+    c.stats = stats;
+    c.send = keep_answer;
+    c.arg = &got;
+    struct log *l = must_open(&c);
+    assert_int_equal(elect(l, &r), 0);
+    for (int i = 0; i < N; i++) assert_int_equal(append(l, "v", NULL), 0);
+    struct stat *commits = stats_int(stats, "log_commit_events");
+    int64_t before = stat_get(commits);
+    for (uint64_t p = 1; p <= N; p++) ask_promise(l, 100, p);
+    ask_promise(l, 100, N);     /* not higher than the one before */
+    ask_promise(l, 101, N);     /* of the same position */
+    ask_promise(l, 101, N + 1); /* nobody has written there */
+    while (got.n < N + 3) uv_run(&loop, UV_RUN_ONCE);
+    for (uint64_t i = 0; i < N; i++) {
+        assert_int_equal(got.positions[i], i + 1);
+        assert_true(got.accepted[i]);
+        assert_true(got.learned[i]);
+    }
+    assert_false(got.accepted[N]);
+    assert_true(got.accepted[N + 1]);
+    assert_int_equal(got.positions[N + 1], N);
+    assert_true(got.accepted[N + 2]);
+    assert_false(got.learned[N + 2]);
+    assert_in_range(stat_get(commits) - before, 1, 8);
+    close_log(l);
+    stats_free(stats);
+}
+
 static void a_blocked_loop_does_not_time_out(void **state)
 {
     (void)state;
@@ -552,6 +623,7 @@ int main(void)
         WITH_LOOP(the_writer_leaves_a_complete_log),
         WITH_LOOP(a_full_log_says_so),
         WITH_LOOP(long_reads_come_in_slices),
+        WITH_LOOP(promises_of_many_positions_share_commits),
         WITH_LOOP(a_blocked_loop_does_not_time_out),
         WITH_LOOP(three_members_agree),
         WITH_LOOP(without_a_quorum_a_write_times_out),
