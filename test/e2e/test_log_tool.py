@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from cluster import Cluster, wait_until  # noqa: E402
 
 SEED = int(os.environ.get("SEED", str(random.SystemRandom().randrange(1 << 32))))
-FLIPS = int(os.environ.get("LOG_FLIPS", "40"))
+FLIPS = int(os.environ.get("LOG_FLIPS", "25"))
 PROGRAM = os.path.join(os.environ["BUILD"], "aurora-scheduler")
 OK, DAMAGED, USAGE, FAILED = range(4)
 
