@@ -124,10 +124,22 @@ static void check_learned(struct checker *c, unsigned node, const struct action 
     }
 }
 
+/* A lower write takes the place of a higher one, which may be chosen: what follows may contradict anything. */
+static void check_forgotten(struct checker *c, unsigned node, const struct message *request, const struct action *old,
+                            const struct action *new)
+{
+    if (!old->has_performed || old->performed <= new->performed || old->learned) return;
+    if (request->binding)
+        checker_fail(c, "2: node %u replaces %llu at %llu by a lower write", node, LL(old->performed),
+                     LL(new->position));
+    c->n_forgotten++;
+}
+
 static void check_record(struct checker *c, unsigned node, const struct message *request, const struct action *old,
                          const struct action *new)
 {
     uint64_t p = new->position;
+    if (old && request->kind == MESSAGE_WRITE_REQUEST) check_forgotten(c, node, request, old, new);
     if (old && !old->learned && !new->learned &&new->promised < old->promised)
         checker_fail(c, "6: the promise of node %u at %llu falls", node, LL(p));
     if (old && old->learned && (!new->learned || !(same(old, new) || new->tombstone)))

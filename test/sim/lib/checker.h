@@ -35,6 +35,7 @@ struct checker {
     uint64_t floor;     /* behind the highest position that was acknowledged */
     uint64_t elected;   /* the highest number with which an election was won */
     unsigned n_submitted, n_acknowledged, n_elections, n_truncations, n_recoveries;
+    unsigned n_forgotten; /* times that a write took the place of one with a higher number: Mesos's rule lets it */
     uint64_t promised[SIM_NODES_MAX]; /* the highest implicit promise that a node gave out, plus 1 */
     uint64_t durable_promised[SIM_NODES_MAX];
     enum replica_status status[SIM_NODES_MAX]; /* on disk */

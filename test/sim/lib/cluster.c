@@ -27,10 +27,16 @@ struct envelope {
 
 static void on_answer(struct node *n, unsigned from, uint64_t number, const struct message *m);
 
+static bool is_foreign(const struct node *n)
+{
+    return n->c->foreign >> n->id & 1;
+}
+
 static void enqueue(struct node *n, unsigned from, uint64_t number, const struct message *m)
 {
     struct request *r = xcalloc(1, sizeof(*r));
     *r = (struct request){ .m = message_copy(m), .from = from, .number = number };
+    if (is_foreign(n)) r->m->binding = false;
     *n->tail = r;
     n->tail = &r->next;
 }
@@ -92,9 +98,11 @@ static void send_to(struct node *n, unsigned to, uint64_t number, bool is_answer
 /* To all members; the own replica gets it in-process. */
 static void broadcast(struct node *n, uint64_t number, const struct message *m)
 {
-    enqueue(n, n->id, number, m);
+    struct message sent = *m;
+    if (is_foreign(n)) sent.binding = false;
+    enqueue(n, n->id, number, &sent);
     for (unsigned i = 0; i < n->c->n; i++)
-        if (i != n->id && n->members & 1u << i) send_to(n, i, number, false, m);
+        if (i != n->id && n->members & 1u << i) send_to(n, i, number, false, &sent);
 }
 
 /* ---- what the roles want ---- */

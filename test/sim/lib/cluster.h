@@ -80,6 +80,7 @@ struct cluster {
     struct faults faults;
     unsigned n, quorum;
     bool auto_initialize;
+    unsigned foreign; /* nodes that neither send nor know binding writes, as Mesos's own replicas; a bit each */
     struct node nodes[SIM_NODES_MAX];
     bool cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to */
     uint64_t next_value;
