@@ -20,20 +20,18 @@ int snapshots_open(struct app *a, struct buf *err_text)
     return 0;
 }
 
-static void back_up_if_due(struct app *a, struct image *image)
+static void back_up_if_due(struct app *a)
 {
     if (!a->backups || !backups_due(a->backups)) return;
-    int rv = backups_save(a->backups, image, NULL, NULL);
+    int rv = backup_now(a, NULL, NULL);
     if (rv != 0) logline(LOG_ERROR, "backup_failed", "reason=\"%s\"", err_str(rv));
 }
 
 int snapshot_now(struct app *a, void (*cb)(int err, void *arg), void *arg)
 {
     if (sched_busy(a->sched)) return ERR_BUSY; /* half of a job is no state to keep */
-    struct image *image = image_take(sched_store(a->sched), app_now_ms(NULL));
-    int rv = stream_snapshot_image(a->stream, image, cb, arg);
-    if (rv == 0) back_up_if_due(a, image);
-    image_unref(image);
+    int rv = stream_snapshot(a->stream, sched_store(a->sched), cb, arg);
+    if (rv == 0) back_up_if_due(a);
     return rv;
 }
 

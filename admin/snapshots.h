@@ -1,5 +1,6 @@
 /* When the scheduler's state is written down as a whole: into the log every -dlog_snapshot_interval, into a backup
- * along with that where one is due, and both by RPC. A snapshot and its backup show the same moment. */
+ * along with that where one is due, and both by RPC. A backup shows the moment at which its snapshot was begun; the
+ * snapshot shows a later one, since others write while it is encoded. */
 #ifndef AURORA_ADMIN_SNAPSHOTS_H
 #define AURORA_ADMIN_SNAPSHOTS_H
 

@@ -20,7 +20,7 @@
 /* A round of a snapshot that has encoded no more tasks than this is followed by the last one; so is the one before the
  * last. */
 #define SNAPSHOT_FEW_TASKS 5000
-#define SNAPSHOT_ROUNDS 4
+#define SNAPSHOT_ROUNDS 6
 
 enum kind { KIND_TRANSACTION, KIND_SNAPSHOT };
 
