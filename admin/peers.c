@@ -528,6 +528,13 @@ static void claim_place(struct peers *p)
     p->writing = quorumnode_write(p->node, &next, on_place_claimed, p) == 0;
 }
 
+static void remember(const struct peers *p, struct quorum_record *next)
+{
+    struct quorum_view view = view_of(p);
+    quorum_remember(&view, next);
+    free((void *)view.members);
+}
+
 /* Says that we lead, and later whom we see. What fails is tried again with the next thing that is told of the znode. */
 static void record_lead(struct peers *p)
 {
@@ -537,6 +544,7 @@ static void record_lead(struct peers *p)
     if (!p->leads || !p->has_znode || p->writing) return;
     bool taken = p->znode.size && p->znode.replica != own->replica;
     if (p->recorded && taken) return; /* another one leads by now */
+    remember(p, &next);
     next.size = own->size;
     next.replica = own->replica;
     next.changes = own->changes;

@@ -226,6 +226,30 @@ bool quorum_claim(struct quorum_record *z, const uint64_t *voters, unsigned n)
     return quorum_see(z, v, count);
 }
 
+static unsigned join_seen(uint64_t *to, unsigned n, unsigned max, const struct quorum_record *r)
+{
+    for (unsigned i = 0; i < r->n_seen && n <= max; i++)
+        if (!is_in(r->seen[i], to, n)) to[n++] = r->seen[i];
+    return n;
+}
+
+void quorum_remember(const struct quorum_view *v, struct quorum_record *z)
+{
+    uint64_t all[QUORUM_SEEN_MAX + 1];
+    unsigned max = cluster(v->own.size), present = 1;
+    if (z->size) return;
+    unsigned n = join_seen(all, 0, max, &v->own);
+    for (unsigned i = 0; i < v->n; i++) {
+        const struct quorum_member *m = &v->members[i];
+        if (!m->heard || !m->record.n_seen || m->record.changes != v->own.changes) continue;
+        present++;
+        n = join_seen(all, n, max, &m->record);
+    }
+    if (present < v->own.size || n > max) return;
+    memcpy(z->seen, all, n * sizeof(*all));
+    z->n_seen = n;
+}
+
 /* ---- bytes ---- */
 
 /* One line of text: people look at znodes. */

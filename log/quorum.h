@@ -67,6 +67,12 @@ bool quorum_may_claim(const struct quorum_view *v, struct buf *why);
  * which replica has everything (log/quorum_change.h). */
 bool quorum_claim(struct quorum_record *z, const uint64_t *voters, unsigned n);
 
+/* Where the znode has lost its record: who has a place in the one that a new leader writes. All whom those present
+ * remember, if at least a quorum of them is present (so that nobody can have taken part unknown to all of them) and
+ * there are places for all. If there are not, some have been replaced, and nobody knows which: only those present have
+ * one, and z stays as it is. */
+void quorum_remember(const struct quorum_view *v, struct quorum_record *z);
+
 bool quorum_record_eq(const struct quorum_record *a, const struct quorum_record *b);
 
 /* An announcement's message name, and its body, which is also the znode's data. ERR_MALFORMED. */

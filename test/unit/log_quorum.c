@@ -399,6 +399,44 @@ static void remembers_the_latest_replicas(void **state)
 
 /* ---- bytes ---- */
 
+static struct quorum_record remembers(uint64_t replica, uint64_t a, uint64_t b, uint64_t c)
+{
+    return (struct quorum_record){ .replica = replica, .size = 2, .seen = { a, b, c }, .n_seen = 3 };
+}
+
+/* ZooKeeper came back empty. */
+static void a_lost_record_is_remembered(void **state)
+{
+    (void)state;
+    struct quorum_member peer = { names[1], true, remembers(2, 2, 1, 3) };
+    struct quorum_view v = { .flag = 2, .own = remembers(1, 1, 2, 3), .members = &peer, .n = 1 };
+    struct quorum_record z = { 0 };
+    quorum_remember(&v, &z);
+    assert_int_equal(z.n_seen, 3); /* 3 keeps its place while it is away */
+
+    z = (struct quorum_record){ 0 };
+    peer.record = remembers(2, 2, 1, 4); /* 3 or 4 has been replaced: who knows? */
+    quorum_remember(&v, &z);
+    assert_int_equal(z.n_seen, 0);
+    peer.record.changes = 1; /* of another time */
+    quorum_remember(&v, &z);
+    assert_int_equal(z.n_seen, 0);
+
+    peer.record = remembers(2, 2, 1, 3);
+    peer.heard = false; /* 4 may have written with it */
+    quorum_remember(&v, &z);
+    assert_int_equal(z.n_seen, 0);
+    peer.heard = true;
+    peer.record.n_seen = 0; /* it begins anew */
+    quorum_remember(&v, &z);
+    assert_int_equal(z.n_seen, 0);
+
+    peer.record.n_seen = 3;
+    z = remembers(1, 1, 2, 5); /* there is one */
+    quorum_remember(&v, &z);
+    assert_int_equal(z.seen[2], 5);
+}
+
 static void records_as_text(void **state)
 {
     (void)state;
@@ -476,6 +514,7 @@ int main(void)
         cmocka_unit_test(an_existing_log_is_not_initialised_again),
         cmocka_unit_test(the_first_place_is_kept_after_a_change),
         cmocka_unit_test(remembers_the_latest_replicas),
+        cmocka_unit_test(a_lost_record_is_remembered),
         cmocka_unit_test(records_as_text),
         cmocka_unit_test(damaged_records),
     };
