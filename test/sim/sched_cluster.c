@@ -9,7 +9,9 @@
  * What is asserted, beside all that lib/checker.h says of the log:
  *   - what clients are told is linearizable, with the log as the history (lib/truth.h, lib/clients.h): nothing that was
  *     acknowledged is lost, no killed job lives again, no job is created twice, no read goes back;
- *   - what leaves to Mesos (launches, kills, acknowledgements) is in the log by then;
+ *   - what leaves to Mesos (launches, kills, acknowledgements) is in the log by then; but a deposed leader that does
+ * not know it yet may kill tasks of its successor, which it does not know either: such kills need no entry, and the
+ *     tasks are replaced;
  *   - at most one task of an instance is active;
  *   - the memory of leaders and followers equals the log at every position at which it is looked at; a snapshot says
  *     what the log before it says. */

@@ -252,9 +252,9 @@ void clients_on_reply(struct clients *all, struct host *h, uint64_t cookie, cons
     bool rightful = process_is_rightful(h);
     uint64_t op = explain(k, response, rightful);
     all->doubtful += !rightful;
-    /* A deposed leader's word about what is not its own is not trusted. */
-    bool definite = op != UINT64_MAX && (rightful || k->ask == ASK_CREATE || k->ask == ASK_KILL);
-    answer(k, h->id, definite, op);
+    /* From a deposed leader's reads nobody can know more than before. */
+    bool tells = rightful || k->ask == ASK_CREATE || k->ask == ASK_KILL;
+    answer(k, h->id, op != UINT64_MAX, tells ? op : 0);
 }
 
 /* ---- the whole ---- */

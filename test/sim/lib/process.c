@@ -92,6 +92,12 @@ static const enum api_schedule_status meaning[] = {
     [MESOS_KILLED] = API_SCHEDULE_STATUS_KILLED,     [MESOS_LOST] = API_SCHEDULE_STATUS_LOST,
 };
 
+/* A leader that was deposed without knowing it may take its successor's task for one that nobody wants. */
+static bool is_stranger(const struct process *p, struct str task_id)
+{
+    return p->proposal < p->host->s->c.check.elected && !store_task(sched_store(p->sched), task_id);
+}
+
 static void check_launch(struct process *p, const struct effect *e)
 {
     for (uint32_t i = 0; i < e->launch.n_tasks; i++)
@@ -102,6 +108,7 @@ static void check_launch(struct process *p, const struct effect *e)
 static void check_kill(struct process *p, const struct effect *e)
 {
     const struct task *t = store_task(p->host->s->truth.store, e->kill.task_id);
+    if (is_stranger(p, e->kill.task_id)) return;
     if (t && status_in(t->status, ST(PENDING) | ST(ASSIGNED) | ST(STARTING) | ST(RUNNING)))
         checker_fail(check_of(p), "node %u kills a task that is to run, says the log", p->host->id);
 }
@@ -114,7 +121,7 @@ static void check_ack(struct process *p, const struct effect *e)
     const struct task *t = store_task(truth->store, e->ack.task_id);
     struct task_facts facts = { .is_service = true };
     unsigned actions;
-    if (!t || truth_has_task(truth, e->ack.task_id, to)) return;
+    if (!t || truth_has_task(truth, e->ack.task_id, to) || is_stranger(p, e->ack.task_id)) return;
     if (task_fsm(t->status, to, &facts, &actions) == TASK_CHANGED)
         checker_fail(check_of(p), "node %u acknowledges an update that is not in the log", p->host->id);
 }
