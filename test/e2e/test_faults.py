@@ -121,12 +121,15 @@ class Faulty(unittest.TestCase):
             self.assertFalse(k.is_alive())
             self.assertIsNone(k.error)
         for s in self.c.schedulers:
-            wait_until(lambda s=s: s.replica()["lag"] <= 1, DEADLINE_S, what=f"{s.name} has caught up")
-            self.assertIsNone(s.popen.poll(), f"{s.name} has ended:\n{s.log[-3000:]}")
+            wait_until(lambda s=s: self.lag(s) <= 1, DEADLINE_S, what=f"{s.name} has caught up")
             self.assertEqual(s.pid, self.pids[s])
         check(self, self.c, self.world)
         check_one_writer(self, self.world)
         self.check_steady()
+
+    def lag(self, s):
+        self.assertIsNone(s.popen.poll(), f"{s.name} has ended:\n{s.log[-3000:]}")
+        return s.replica()["lag"]
 
     def check_steady(self):
         tasks = self.c.tasks(role="ops")
@@ -250,6 +253,15 @@ class FaultsTest(Faulty):
         threading.Event().wait(SESSION_MS / 1000 * self.rng.uniform(0.5, 1.5))
         self.progress(self.leader)
         self.thaw(f)
+        self.heals()
+        self.assertTrue(self.leader.leads())
+
+    def test_leader_frozen_for_a_moment(self):
+        """Clients wait; it goes on where it was."""
+        self.freeze(self.leader)
+        threading.Event().wait(SESSION_MS / 1000 * self.rng.uniform(0.05, 0.2))
+        self.thaw(self.leader)
+        self.progress(self.leader)
         self.heals()
         self.assertTrue(self.leader.leads())
 
