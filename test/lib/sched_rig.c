@@ -4,6 +4,7 @@
 #include "core/resources.h"
 #include "core/task.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -396,6 +397,7 @@ void rig_offer(struct rig *r, const char *agent, int cpus, int mem, int disk, co
 {
     struct rig_offer *held = xcalloc(1, sizeof *held);
     struct arena *a = &held->arena;
+    assert(agent);
     held->o = (struct offer){ .agent_id = arena_str(a, str_c(agent)),
                               .hostname = arena_strf(a, "host-%s", agent),
                               .unavailable_from_ms = -1,

@@ -289,7 +289,6 @@ static void on_snapshot_written(int err, void *arg)
 {
     struct process *p = arg;
     if (err || p->stopping) return;
-    p->host->s->n_snapshots++;
     arm_snapshot(p);
 }
 

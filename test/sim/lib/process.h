@@ -28,7 +28,7 @@ struct sched_cluster {
     bool over;          /* nothing begins any more */
     unsigned processes; /* whose memory is not free yet */
     uint64_t snapshot_max_us;
-    unsigned n_takeovers, n_comparisons, n_snapshots;
+    unsigned n_takeovers, n_comparisons;
     /* A process has ended, or died with its log. */
     void (*on_exit)(struct host *h);
     void (*on_reply)(struct host *h, uint64_t cookie, const struct api_response *response);
