@@ -22,6 +22,8 @@
 #define STOP_TIMEOUT_MS 5000
 /* The clock of sched_timeout() can be set, the one of timers can't: look at the former at least so often. */
 #define SCHED_TIMER_MAX_MS 60000
+/* A loop that runs learns by a timer that its session is over: later than this it has stood still. */
+#define LEAD_LATE_MS 100
 /* How often it is looked for memory to give back, in ticks of the statistics. */
 #define TRIM_TICKS 5
 
@@ -69,10 +71,29 @@ void app_start_timer(struct app *a, enum app_timer t, uv_timer_cb cb, int64_t ms
 
 /* ---------------- the data path ---------------- */
 
+/* A leader that was stopped for a while may have been replaced and not know it yet. The log refuses what it would
+ * write; but what it would tell from memory is out of date, and the tasks that it would kill as unknown are another's.
+ * It wakes up in the middle of a pass of the loop, with signs of life from ZooKeeper that may be as old as the pause.
+ * So whatever comes from outside first asks for the time up to which the session was sure to last before the loop
+ * waited. */
+static bool stood_still(struct app *a)
+{
+    if (!a->ready || a->stopping || !a->lead || !a->leads_until_ns || uv_hrtime() < a->leads_until_ns) return false;
+    app_stop(a, 0, "the ZooKeeper session was lost while this process stood still");
+    return true;
+}
+
+static void renew_lead(struct app *a)
+{
+    (void)stood_still(a);
+    if (a->lead && !a->stopping)
+        a->leads_until_ns = uv_hrtime() + (zk_session_left_ms(lead_session(a->lead)) + LEAD_LATE_MS) * 1000000;
+}
+
 static void on_sched_timer(uv_timer_t *t)
 {
     struct app *a = t->data;
-    if (a->frozen) return;
+    if (a->frozen || stood_still(a)) return;
     struct sched_event ev = { .type = EV_TIMER };
     pipeline_step(a->pipeline, &ev);
 }
@@ -116,9 +137,14 @@ static void on_reply(uint64_t cookie, const struct api_response *response, struc
     rpc_on_reply(arg, cookie, response, h);
 }
 
-bool app_accepts_command(const struct app *a, const char **why)
+bool app_leads(struct app *a)
 {
-    if (!a->ready || a->stopping)
+    return a->ready && !stood_still(a) && !a->stopping;
+}
+
+bool app_accepts_command(struct app *a, const char **why)
+{
+    if (!app_leads(a))
         *why = "Storage is not READY";
     else if (a->frozen)
         *why = "A backup is being restored";
@@ -179,6 +205,7 @@ static void on_go_on(uv_idle_t *i)
 static void on_pass(uv_prepare_t *p)
 {
     struct app *a = p->data;
+    renew_lead(a);
     if (!a->stopping) {
         if (!a->frozen) step_statuses(a);
         if (pipeline_releasable(a->pipeline)) pipeline_durable(a->pipeline, stream_durable(a->stream));
@@ -193,7 +220,7 @@ static void on_pass(uv_prepare_t *p)
 static void on_driver_event(const struct sched_event *ev, void *arg)
 {
     struct app *a = arg;
-    if (a->stopping || a->frozen) return;
+    if (a->stopping || a->frozen || stood_still(a)) return;
     if (ev->type == EV_STATUS) {
         gather_statuses(a, *ev);
         return;

@@ -94,8 +94,9 @@ struct app {
     struct stat *state_stats[LIFECYCLE_COUNT], *registered_stat, *queue_stat;
 
     uv_timer_t timers[TIMER_COUNT];
-    uv_prepare_t pass; /* before the loop waits */
-    uv_idle_t go_on;   /* active while there is more to release */
+    uv_prepare_t pass;       /* before the loop waits */
+    uint64_t leads_until_ns; /* as of the last pass, uv_hrtime(); 0: there was none */
+    uv_idle_t go_on;         /* active while there is more to release */
     struct statuses statuses;
     uv_signal_t sigint, sigterm;
     int signals;
@@ -119,8 +120,10 @@ void app_free(struct app *a);
 const char *lifecycle_name(enum lifecycle state);
 /* Epoch, ms; fits the now_ms of the rooms. */
 int64_t app_now_ms(void *arg);
+/* Storage is replayed and this process leads, as far as it can know: what comes from outside is to be answered here. */
+bool app_leads(struct app *a);
 /* A command may be stepped; else *why says what to answer with ERROR_TRANSIENT. */
-bool app_accepts_command(const struct app *a, const char **why);
+bool app_accepts_command(struct app *a, const char **why);
 
 /* ---- listen.c: ports. Each gives one line on failure. ---- */
 int listen_http(struct app *a, struct buf *err_text);

@@ -285,7 +285,7 @@ static void serve_route(struct app *a, struct http_request *r, const struct rout
         answer_methods(a, r, is(r->method, "OPTIONS") ? 200 : 405, allow);
         return;
     }
-    if (route->needs_storage && (!a->ready || a->stopping)) {
+    if (route->needs_storage && !app_leads(a)) {
         exchange_reply_text(r, 503, NOT_READY);
         return;
     }

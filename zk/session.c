@@ -286,10 +286,15 @@ static void on_expiry(uv_timer_t *t)
     pump(z);
 }
 
-static void arm_expiry(struct zk_session *z)
+uint64_t zk_session_left_ms(const struct zk_session *z)
 {
     uint64_t deadline = z->heard_at + zk_session_timeout_ms(z), now = uv_now(z->loop);
-    uv_timer_start(&z->expiry, on_expiry, deadline > now ? deadline - now : 0, 0);
+    return deadline > now ? deadline - now : 0;
+}
+
+static void arm_expiry(struct zk_session *z)
+{
+    uv_timer_start(&z->expiry, on_expiry, zk_session_left_ms(z), 0);
 }
 
 static void on_auth(int rc, const void *data)

@@ -49,6 +49,10 @@ uv_loop_t *zk_loop(const struct zk_session *z);
 int64_t zk_session_id(const struct zk_session *z);          /* 0 before the first connection */
 uint32_t zk_session_timeout_ms(const struct zk_session *z); /* negotiated; before that, asked for */
 
+/* How long the session is sure to last if nothing more is heard of a server: the rest of its time-out since the last
+ * sign of life. By the loop's time. */
+uint64_t zk_session_left_ms(const struct zk_session *z);
+
 struct zk_result {
     int err; /* 0, ERR_NOT_FOUND, ERR_EXISTS, ERR_REJECTED (set: the data have another version by now), ERR_REFUSED (no
               * permission), ERR_IO, or ERR_CLOSED (connection or session lost, outcome unknown) */

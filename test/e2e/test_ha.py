@@ -5,6 +5,7 @@ The clients and the comparison: test/lib/checker.py. SEED replays the load's ran
 import os
 import random
 import signal
+import socket
 import subprocess
 import threading
 import unittest
@@ -67,12 +68,39 @@ class LeaderTest(unittest.TestCase):
             self.restart(dead)
         self.assertGreater(sum(j.created == "told" for _, j in self.world.jobs.values()), 3)
 
+    def ask_frozen(self, frozen):
+        """Freezes it and sends a read, which it finds first when it wakes up. Gives a function for the answer, b"" if there is none."""
+        read = (b"POST /api/v1/getRoleSummary HTTP/1.1\r\nHost: x\r\nBypass-Leader-Redirect: true\r\nContent-Length: 2\r\n"
+                b"%s\r\n{}")
+        s = socket.create_connection(("127.0.0.1", frozen.http_port), timeout=60)
+        s.sendall(read % b"")
+        self.assertTrue(s.recv(1))  # the connection is known
+        os.kill(frozen.pid, signal.SIGSTOP)
+        s.setblocking(False)
+        try:
+            while s.recv(65536):
+                pass
+        except BlockingIOError:
+            s.settimeout(60)
+        s.sendall(read % b"Connection: close\r\n")
+
+        def answer():
+            out = b""
+            with s:
+                try:
+                    while part := s.recv(65536):
+                        out += part
+                except ConnectionResetError:
+                    pass
+            return out
+        return answer
+
     def test_frozen_leader(self):
         clients, frozen = self.load(), self.c.scheduler
-        os.kill(frozen.pid, signal.SIGSTOP)
-        others = self.c.followers()
+        late, others = self.ask_frozen(frozen), self.c.followers()
         self.c.scheduler = wait_until(lambda: next((s for s in others if s.leads()), None), 60, what="another one leads")
         os.kill(frozen.pid, signal.SIGCONT)
+        self.assertNotIn(b'"OK"', late())
         self.assertIn(frozen.popen.wait(30), (0, 1))  # 1: a write was refused before ZooKeeper said that the session is over
         self.join(clients)
         check(self, self.c, self.world)
