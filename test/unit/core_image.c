@@ -5,6 +5,7 @@
 #include "core/rng.h"
 #include "core/store_impl.h"
 #include "test/lib/random_value.h"
+#include "test/lib/store_ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,46 +13,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-static void apply(struct store *s, const char *json)
-{
-    struct arena a = { 0 };
-    struct buf err = { 0 };
-    struct api_op *op = ARENA_NEW(&a, struct api_op);
-    if (json_read(json, strlen(json), &api_op_desc, op, &a, JSON_STRICT, &err))
-        fail_msg("%s: %s", json, buf_cstr(&err));
-    assert_int_equal(store_apply(s, op), 0);
-    arena_release(&a);
-    buf_release(&err);
-}
-
-static void put_task(struct store *s, int id, const char *status)
-{
-    char op[1024];
-    snprintf(op, sizeof(op),
-             "{\"saveTasks\":{\"tasks\":[{\"assignedTask\":{\"taskId\":\"t%d\",\"instanceId\":%d,\"slaveId\":\"S%d\","
-             "\"slaveHost\":\"h%d\",\"task\":{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"j%d\"}}},"
-             "\"status\":\"%s\",\"taskEvents\":[{\"timestamp\":1,\"status\":\"%s\"}]}]}}",
-             id, id, id % 5, id % 5, id % 3, status, status);
-    apply(s, op);
-}
-
-static void remove_task(struct store *s, int id)
-{
-    char op[128];
-    snprintf(op, sizeof(op), "{\"removeTasks\":{\"taskIds\":[\"t%d\"]}}", id);
-    apply(s, op);
-}
-
-static void put_host(struct store *s, int id, const char *mode)
-{
-    char op[256];
-    snprintf(op, sizeof(op),
-             "{\"saveHostAttributes\":{\"hostAttributes\":{\"host\":\"h%d\",\"slaveId\":\"S%d\",\"mode\":\"%s\","
-             "\"attributes\":[{\"name\":\"rack\",\"values\":[\"%d\"]}]}}}",
-             id, id, mode, id);
-    apply(s, op);
-}
 
 #define UPDATE_KEY "{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"u\"},\"id\":\"1\"}"
 
@@ -62,32 +23,32 @@ static void put_update_event(struct store *s, int at)
              "{\"saveJobUpdateEvent\":{\"key\":" UPDATE_KEY ",\"event\":{\"status\":\"ROLLING_FORWARD\","
              "\"timestampMs\":%d}}}",
              at);
-    apply(s, op);
+    apply_json(s, op);
     snprintf(op, sizeof(op),
              "{\"saveJobInstanceUpdateEvent\":{\"key\":" UPDATE_KEY ",\"event\":{\"instanceId\":1,\"timestampMs\":%d,"
              "\"action\":\"INSTANCE_UPDATING\"}}}",
              at);
-    apply(s, op);
+    apply_json(s, op);
 }
 
 static void put_rest(struct store *s)
 {
-    apply(s, "{\"saveFrameworkId\":{\"id\":\"f1\"}}");
-    apply(s,
-          "{\"saveQuota\":{\"role\":\"r\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},{\"diskMb\":3}]}}}");
-    apply(s, "{\"saveCronJob\":{\"jobConfig\":{\"key\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"},"
-             "\"instanceCount\":2}}}");
-    apply(s, "{\"saveHostMaintenanceRequest\":{\"hostMaintenanceRequest\":{\"host\":\"h1\",\"timeoutSecs\":5}}}");
-    apply(s,
-          "{\"saveJobUpdate\":{\"jobUpdate\":{\"summary\":{\"key\":" UPDATE_KEY ",\"user\":\"me\"},\"instructions\":{"
-          "\"initialState\":[{\"task\":{\"isService\":true},\"instances\":[{\"first\":0,\"last\":0}]}],"
-          "\"settings\":{\"updateGroupSize\":3}}}}}");
+    apply_json(s, "{\"saveFrameworkId\":{\"id\":\"f1\"}}");
+    apply_json(
+        s, "{\"saveQuota\":{\"role\":\"r\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},{\"diskMb\":3}]}}}");
+    apply_json(s, "{\"saveCronJob\":{\"jobConfig\":{\"key\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"},"
+                  "\"instanceCount\":2}}}");
+    apply_json(s, "{\"saveHostMaintenanceRequest\":{\"hostMaintenanceRequest\":{\"host\":\"h1\",\"timeoutSecs\":5}}}");
+    apply_json(s, "{\"saveJobUpdate\":{\"jobUpdate\":{\"summary\":{\"key\":" UPDATE_KEY
+                  ",\"user\":\"me\"},\"instructions\":{"
+                  "\"initialState\":[{\"task\":{\"isService\":true},\"instances\":[{\"first\":0,\"last\":0}]}],"
+                  "\"settings\":{\"updateGroupSize\":3}}}}}");
 }
 
 static struct store *filled(void)
 {
     struct store *s = store_new();
-    for (int i = 0; i < 40; i++) put_task(s, i, "RUNNING");
+    for (int i = 0; i < 40; i++) put_task(s, i, i % 3, "RUNNING");
     for (int i = 0; i < 5; i++) put_host(s, i, "NONE");
     put_rest(s);
     for (int i = 0; i < 5; i++) put_update_event(s, 10 * i);
@@ -113,15 +74,15 @@ static uint64_t image_hash(const struct image *i)
 
 static void change_everything(struct store *s)
 {
-    for (int i = 0; i < 40; i += 2) put_task(s, i, "FAILED");
+    for (int i = 0; i < 40; i += 2) put_task(s, i, i % 3, "FAILED");
     for (int i = 0; i < 40; i += 3) remove_task(s, i);
-    for (int i = 40; i < 60; i++) put_task(s, i, "PENDING");
+    for (int i = 40; i < 60; i++) put_task(s, i, i % 3, "PENDING");
     for (int i = 0; i < 7; i++) put_host(s, i, "DRAINING");
     for (int i = 0; i < 9; i++) put_update_event(s, 5 + 10 * i);
-    apply(s, "{\"saveFrameworkId\":{\"id\":\"another\"}}");
-    apply(s, "{\"removeQuota\":{\"role\":\"r\"}}");
-    apply(s, "{\"removeJob\":{\"jobKey\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"}}}");
-    apply(s, "{\"removeHostMaintenanceRequest\":{\"host\":\"h1\"}}");
+    apply_json(s, "{\"saveFrameworkId\":{\"id\":\"another\"}}");
+    apply_json(s, "{\"removeQuota\":{\"role\":\"r\"}}");
+    apply_json(s, "{\"removeJob\":{\"jobKey\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"c\"}}}");
+    apply_json(s, "{\"removeHostMaintenanceRequest\":{\"host\":\"h1\"}}");
 }
 
 static void it_stays_what_it_was(void **state)
@@ -135,7 +96,7 @@ static void it_stays_what_it_was(void **state)
     struct image *j = image_take(s, 78);
     uint64_t later = image_hash(j);
     assert_true(later != before);
-    apply(s, "{\"removeJobUpdate\":{\"keys\":[" UPDATE_KEY "]}}");
+    apply_json(s, "{\"removeJobUpdate\":{\"keys\":[" UPDATE_KEY "]}}");
     store_reset(s);
     assert_true(image_hash(i) == before);
     assert_true(image_hash(j) == later);
@@ -203,7 +164,7 @@ static void any_order_of_giving_back(void **state)
     for (int step = 0; step < 3000; step++) {
         int id = (int)rng_below(&g, TASKS), k = (int)rng_below(&g, IMAGES);
         if (rng_below(&g, 3))
-            put_task(s, id, rng_below(&g, 2) ? "RUNNING" : "KILLED");
+            put_task(s, id, id % 3, rng_below(&g, 2) ? "RUNNING" : "KILLED");
         else
             remove_task(s, id);
         if (rng_below(&g, 5) == 0) put_host(s, id % 7, rng_below(&g, 2) ? "NONE" : "DRAINED");
@@ -252,7 +213,7 @@ static void it_lists_what_the_store_lists(void **state)
     (void)state;
     struct store *s = filled();
     for (int round = 0; round < 20; round++) {
-        for (int i = 0; i < 200; i++) put_task(s, 1000 * round + i, "PENDING");
+        for (int i = 0; i < 200; i++) put_task(s, 1000 * round + i, i % 3, "PENDING");
         for (int i = 0; i < 200; i += 1 + round % 3) remove_task(s, 1000 * round + i);
         struct image *i = image_take(s, 1);
         const struct task *const *at = i->tasks;

@@ -5,6 +5,7 @@
 #include "core/store.h"
 #include "core/store_impl.h"
 #include "core/task.h"
+#include "test/lib/store_ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,20 +13,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-/* An op from its JSON form. */
-static int apply(struct store *s, const char *json)
-{
-    struct arena a = { 0 };
-    struct buf err = { 0 };
-    struct api_op *op = ARENA_NEW(&a, struct api_op);
-    if (json_read(json, strlen(json), &api_op_desc, op, &a, JSON_STRICT, &err))
-        fail_msg("%s: %s", json, buf_cstr(&err));
-    int rv = store_apply(s, op);
-    arena_release(&a);
-    buf_release(&err);
-    return rv;
-}
 
 static const char *task_json(const char *id, const char *role, const char *job, int instance, const char *status,
                              const char *host)
@@ -47,7 +34,7 @@ static void save(struct store *s, const char *id, const char *role, const char *
 {
     char op[4096];
     snprintf(op, sizeof op, "{\"saveTasks\":{\"tasks\":[%s]}}", task_json(id, role, job, instance, status, host));
-    assert_int_equal(apply(s, op), 0);
+    assert_int_equal(try_json(s, op), 0);
 }
 
 /* The ids that a query finds, sorted. */
@@ -123,7 +110,7 @@ static void indexes_follow_changes(void **state)
     assert_int_equal(store_job(s, &key)->n_terminal, 1);
     assert_int_equal(store_status_count(s, API_SCHEDULE_STATUS_KILLED), 1);
 
-    assert_int_equal(apply(s, "{\"removeTasks\":{\"taskIds\":[\"a0\",\"a1\",\"nobody\"]}}"), 0);
+    assert_int_equal(try_json(s, "{\"removeTasks\":{\"taskIds\":[\"a0\",\"a1\",\"nobody\"]}}"), 0);
     assert_null(store_job(s, &key));
     expect_query(s, "{\"role\":\"ra\"}", "a2");
     expect_query(s, "{\"slaveHosts\":[\"h2\"]}", "");
@@ -138,7 +125,8 @@ static void equal_configs_are_one(void **state)
     assert_ptr_equal(store_task(s, STR("a0"))->config, store_task(s, STR("a1"))->config);
     assert_ptr_not_equal(store_task(s, STR("a0"))->config, store_task(s, STR("a2"))->config);
     /* An explicit default is the same config; a different value is not. */
-    assert_int_equal(apply(s, "{\"saveTasks\":{\"tasks\":[{\"status\":\"PENDING\",\"assignedTask\":{\"taskId\":\"c\","
+    assert_int_equal(try_json(s,
+                              "{\"saveTasks\":{\"tasks\":[{\"status\":\"PENDING\",\"assignedTask\":{\"taskId\":\"c\","
                               "\"task\":{\"isService\":true,\"priority\":0,\"constraints\":[],\"job\":{\"role\":\"ra\","
                               "\"environment\":\"prod\",\"name\":\"j1\"}}}}]}}"),
                      0);
@@ -155,7 +143,7 @@ static void versions_outlive_their_place(void **state)
     struct store *s = filled();
     const struct task *pinned[] = { task_ref(store_task(s, STR("a0"))), task_ref(store_task(s, STR("a1"))) };
     save(s, "a0", "ra", "j1", 0, "LOST", "h1");
-    assert_int_equal(apply(s, "{\"removeTasks\":{\"taskIds\":[\"a1\"]}}"), 0);
+    assert_int_equal(try_json(s, "{\"removeTasks\":{\"taskIds\":[\"a1\"]}}"), 0);
     assert_int_equal(pinned[0]->status, API_SCHEDULE_STATUS_RUNNING);
     assert_true(str_eq(pinned[1]->slave_host, STR("h2")));
     for (int i = 0; i < 2; i++) task_unref(pinned[i]);
@@ -227,17 +215,17 @@ static void every_op_is_kept_or_refused_whole(void **state)
     (void)state;
     struct store *s = filled();
     for (size_t i = 0; i < sizeof good_ops / sizeof *good_ops; i++)
-        if (apply(s, good_ops[i])) fail_msg("refused: %s", good_ops[i]);
+        if (try_json(s, good_ops[i])) fail_msg("refused: %s", good_ops[i]);
     uint64_t before = store_hash(s);
     assert_int_equal(store_apply(s, &(struct api_op){ 0 }), ERR_INVALID); /* of a kind that we do not know */
     for (size_t i = 0; i < sizeof bad_ops / sizeof *bad_ops; i++) {
-        if (apply(s, bad_ops[i]) != ERR_INVALID) fail_msg("accepted: %s", bad_ops[i]);
+        if (try_json(s, bad_ops[i]) != ERR_INVALID) fail_msg("accepted: %s", bad_ops[i]);
         if (store_hash(s) != before) fail_msg("changed something: %s", bad_ops[i]);
     }
     /* One bad task among good ones: none of them is stored. */
     char op[8192];
     snprintf(op, sizeof op, "{\"saveTasks\":{\"tasks\":[%s,{}]}}", task_json("n", "ra", "j1", 9, "PENDING", NULL));
-    assert_int_equal(apply(s, op), ERR_INVALID);
+    assert_int_equal(try_json(s, op), ERR_INVALID);
     assert_int_equal(store_hash(s), before);
 
     assert_true(str_eq(store_framework_id(s), STR("f1")));
@@ -268,10 +256,10 @@ static struct store *through_snapshot(struct store *s)
     struct store *copy = store_new();
     struct api_snapshot *back = ARENA_NEW(&a, struct api_snapshot);
     assert_int_equal(tbinary_read(b.data, b.len, &api_snapshot_desc, back, &a, NULL), 0);
-    assert_int_equal(apply(copy,
-                           "{\"saveQuota\":{\"role\":\"gone\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},"
-                           "{\"diskMb\":3}]}}}"),
-                     0);
+    assert_int_equal(
+        try_json(copy, "{\"saveQuota\":{\"role\":\"gone\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},"
+                       "{\"diskMb\":3}]}}}"),
+        0);
     assert_int_equal(store_apply_snapshot(copy, back), 0);
     arena_release(&a);
     buf_release(&b);
@@ -282,7 +270,7 @@ static void snapshot_gives_the_same_state(void **state)
 {
     (void)state;
     struct store *s = filled();
-    for (size_t i = 0; i < sizeof good_ops / sizeof *good_ops; i++) assert_int_equal(apply(s, good_ops[i]), 0);
+    for (size_t i = 0; i < sizeof good_ops / sizeof *good_ops; i++) assert_int_equal(try_json(s, good_ops[i]), 0);
     struct store *copy = through_snapshot(s);
     assert_int_equal(store_hash(copy), store_hash(s));
     expect_query(copy, "{\"slaveHosts\":[\"h1\"]}", "a0 b0");
@@ -301,7 +289,7 @@ static void update_state_is_derived_and_sorted(void **state)
 {
     (void)state;
     struct store *s = store_new();
-    for (size_t i = 0; i < sizeof good_ops / sizeof *good_ops; i++) assert_int_equal(apply(s, good_ops[i]), 0);
+    for (size_t i = 0; i < sizeof good_ops / sizeof *good_ops; i++) assert_int_equal(try_json(s, good_ops[i]), 0);
     struct arena a = { 0 };
     struct api_snapshot snap;
     store_snapshot_rest(s, &snap, &a);
@@ -314,14 +302,14 @@ static void update_state_is_derived_and_sorted(void **state)
     assert_int_equal(d->update->instructions->settings->update_strategy->queue_strategy->group_size, 3);
     arena_release(&a);
     /* Saved again, it starts over. */
-    assert_int_equal(apply(s, good_ops[9]), 0);
+    assert_int_equal(try_json(s, good_ops[9]), 0);
     store_snapshot_rest(s, &snap, &a);
     assert_int_equal(snap.job_update_details[0].details->n_update_events, 0);
     arena_release(&a);
-    assert_int_equal(apply(s,
-                           "{\"removeJobUpdate\":{\"keys\":[{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":"
-                           "\"u\"},\"id\":\"1\"}]}}"),
-                     0);
+    assert_int_equal(
+        try_json(s, "{\"removeJobUpdate\":{\"keys\":[{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":"
+                    "\"u\"},\"id\":\"1\"}]}}"),
+        0);
     store_snapshot_rest(s, &snap, &a);
     assert_int_equal(snap.n_job_update_details, 0);
     arena_release(&a);
@@ -351,7 +339,7 @@ static void jobs_and_roles_exist_while_tasks_do(void **state)
     store_each_job(s, (struct str){ 0 }, collect_job, &b);
     assert_string_equal(buf_cstr(&b), "ra/prod/j1:2 ra/prod/j2:1 rb/prod/j1:2 ");
     buf_reset(&b);
-    assert_int_equal(apply(s, "{\"removeTasks\":{\"taskIds\":[\"b0\",\"b1\"]}}"), 0);
+    assert_int_equal(try_json(s, "{\"removeTasks\":{\"taskIds\":[\"b0\",\"b1\"]}}"), 0);
     store_each_job(s, STR("rb"), collect_job, &b);
     store_each_role(s, collect_role, &b);
     assert_string_equal(buf_cstr(&b), "ra=2 ");

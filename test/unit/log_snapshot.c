@@ -6,6 +6,7 @@
 #include "core/rng.h"
 #include "log/entry.h"
 #include "test/lib/random_value.h"
+#include "test/lib/store_ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,46 +16,6 @@
 
 #include <cmocka.h>
 
-static void apply(struct store *s, const char *json)
-{
-    struct arena a = { 0 };
-    struct buf err = { 0 };
-    struct api_op *op = ARENA_NEW(&a, struct api_op);
-    if (json_read(json, strlen(json), &api_op_desc, op, &a, JSON_STRICT, &err))
-        fail_msg("%s: %s", json, buf_cstr(&err));
-    assert_int_equal(store_apply(s, op), 0);
-    arena_release(&a);
-    buf_release(&err);
-}
-
-static void put_task(struct store *s, int id, int job, const char *status)
-{
-    char op[1024];
-    snprintf(op, sizeof(op),
-             "{\"saveTasks\":{\"tasks\":[{\"assignedTask\":{\"taskId\":\"t%d\",\"instanceId\":%d,"
-             "\"task\":{\"job\":{\"role\":\"r\",\"environment\":\"prod\",\"name\":\"j%d\"}}},"
-             "\"status\":\"%s\",\"taskEvents\":[{\"timestamp\":1,\"status\":\"%s\"}]}]}}",
-             id, id, job, status, status);
-    apply(s, op);
-}
-
-static void remove_task(struct store *s, int id)
-{
-    char op[128];
-    snprintf(op, sizeof(op), "{\"removeTasks\":{\"taskIds\":[\"t%d\"]}}", id);
-    apply(s, op);
-}
-
-static void put_host(struct store *s, int id, const char *mode)
-{
-    char op[256];
-    snprintf(op, sizeof(op),
-             "{\"saveHostAttributes\":{\"hostAttributes\":{\"host\":\"h%d\",\"slaveId\":\"S%d\",\"mode\":\"%s\","
-             "\"attributes\":[{\"name\":\"rack\",\"values\":[\"%d\"]}]}}}",
-             id, id, mode, id);
-    apply(s, op);
-}
-
 static void put_quota(struct store *s, int role)
 {
     char op[256];
@@ -62,7 +23,7 @@ static void put_quota(struct store *s, int role)
         op, sizeof(op),
         "{\"saveQuota\":{\"role\":\"q%d\",\"quota\":{\"resources\":[{\"numCpus\":1},{\"ramMb\":2},{\"diskMb\":3}]}}}",
         role);
-    apply(s, op);
+    apply_json(s, op);
 }
 
 /* What a reader of the log makes of the entry. */
@@ -101,7 +62,7 @@ enum { TASKS = 10 * SNAPSHOT_PART_TASKS };
 static struct store *filled(void)
 {
     struct store *s = store_new();
-    apply(s, "{\"saveFrameworkId\":{\"id\":\"f1\"}}");
+    apply_json(s, "{\"saveFrameworkId\":{\"id\":\"f1\"}}");
     for (int i = 0; i < TASKS; i++) put_task(s, i, i % 7, "RUNNING");
     for (int i = 0; i < 5; i++) put_host(s, i, "NONE");
     put_quota(s, 1);
